@@ -1,0 +1,75 @@
+// One build, stage after stage.
+#include "build/builder.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "checkpoint/source.h"
+
+namespace millrace {
+
+namespace {
+
+// Every file of the checkpoint that has a say in the engine's bytes.
+std::vector<FileIdentity> identify_sources(const ModelFiles& files, ThreadPool& pool) {
+  std::vector<std::string> names = {"tokenizer.json"};
+  for (const auto& [name, text] : files.config_texts) names.push_back(name);
+  for (const std::string& path : files.weights.paths()) {
+    names.push_back(std::filesystem::path(path).filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  std::vector<FileIdentity> sources;
+  for (const std::string& name : names) sources.push_back(identify_file(files.path, name, pool));
+  return sources;
+}
+
+}  // namespace
+
+BuildResult build_engine(const BuildConfig& config, const std::filesystem::path& output,
+                         ThreadPool& pool, const BuildProgress& progress) {
+  const auto report = [&](const std::string& stage, uint64_t done, uint64_t total) {
+    if (progress.report) progress.report(stage, done, total);
+  };
+  report("fetch", 0, 0);
+  const auto directory = open_source(config.source)
+                             ->fetch([&](const std::string& file, uint64_t done, uint64_t total) {
+                               report("fetch " + file, done, total);
+                             });
+  if (is_engine(directory)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{} is an engine already", directory.string()),
+                "serve it, or build from the checkpoint");
+  }
+  report("plan", 0, 0);
+  const ModelFiles files = open_hf_directory(directory);
+  const ModelConfig model = ModelConfig::from_hf(files.config_texts, directory.string());
+  const CheckpointSource source(files.weights, files.naming);
+  const Device device;
+  const ModelPlan plan = plan_model(model, step_limits(model, config), source, device,
+                                    choose_precision(config.dtype, model.dtype, device.kind));
+
+  report("hash sources", 0, 0);
+  EngineContents contents{.checkpoint = &files,
+                          .model = model,
+                          .build = config,
+                          .sources = identify_sources(files, pool)};
+  contents.build.max_seq_len = plan.limits.max_seq_len;
+  contents.build.max_num_tokens = plan.limits.max_num_tokens;
+  for (const Parameter& parameter : plan.parameters.parameters) {
+    contents.weights.push_back({.name = parameter.name,
+                                .dtype = parameter.format.dtype,
+                                .shape = parameter.shape,
+                                .parts = parameter.parts});
+    if (parameter.shape.rank() == 2)
+      contents.formats.emplace(parameter.name, to_string(parameter.format));
+  }
+  write_engine(output, contents, pool,
+               [&](uint64_t done, uint64_t total) { report("write weights", done, total); });
+  report("done", 0, 0);
+  return {.engine = output,
+          .num_parameters = plan.parameters.numel(),
+          .weight_bytes = plan.parameters.bytes(),
+          .activation_bytes = plan.activation_bytes()};
+}
+
+}  // namespace millrace

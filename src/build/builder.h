@@ -1,0 +1,30 @@
+// The builder: checkpoint -> plan -> verify -> write.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "base/thread_pool.h"
+#include "checkpoint/engine.h"
+#include "models/plan.h"
+
+namespace millrace {
+
+// Told where a build is. `total` is 0 for stages without a measure.
+struct BuildProgress {
+  std::function<void(const std::string& stage, uint64_t done, uint64_t total)> report;
+};
+
+struct BuildResult {
+  std::filesystem::path engine;
+  int64_t num_parameters = 0;
+  int64_t weight_bytes = 0;
+  int64_t activation_bytes = 0;
+};
+
+// Needs no device. Throws before anything is written when the checkpoint does not fit its config.
+BuildResult build_engine(const BuildConfig& config, const std::filesystem::path& output,
+                         ThreadPool& pool, const BuildProgress& progress);
+
+}  // namespace millrace

@@ -1,0 +1,52 @@
+// Plan: what a model needs and what its steps cost, traced without a device.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/build_config.h"
+#include "layers/params.h"
+#include "ops/trace/trace_ops.h"
+
+namespace millrace {
+
+// A kind of step that an engine must be able to run.
+struct Profile {
+  std::string name;              // "full", "one short text", ...
+  std::vector<int64_t> lengths;  // tokens of each sequence
+};
+
+struct TracedProfile {
+  Profile profile;
+  int64_t activation_bytes = 0;  // peak of the arena
+  std::vector<TracedOp> ops;
+
+  int64_t num_tokens() const;
+  int64_t flops() const;
+};
+
+// The largest steps that an engine admits, and small ones that show latency.
+struct StepLimits {
+  int64_t max_num_tokens = 0;     // of a step
+  int64_t max_num_sequences = 0;  // of a step
+  int64_t max_seq_len = 0;        // of a sequence
+};
+
+struct ModelPlan {
+  StepLimits limits;
+  Precision precision;
+  ParameterList parameters;
+  std::vector<TracedProfile> profiles;
+
+  int64_t activation_bytes() const;  // that suffice for every profile: what the arena is given
+};
+
+// What the settings and the checkpoint allow together.
+StepLimits step_limits(const ModelConfig& model, const BuildConfig& build);
+
+// Constructs the model on the trace ops over `source` and traces every profile. Throws Error that
+// lists all missing, misshaped and unexpected tensors.
+ModelPlan plan_model(const ModelConfig& model, const StepLimits& limits, const WeightSource& source,
+                     Device device, Precision precision);
+
+}  // namespace millrace

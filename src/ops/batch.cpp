@@ -1,0 +1,58 @@
+// Building and measuring of packed batches.
+#include "ops/batch.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace millrace {
+
+int64_t Batch::max_seq_len() const {
+  int64_t longest = 0;
+  for (size_t i = 1; i < cu_seqlens.size(); ++i) {
+    longest = std::max<int64_t>(longest, cu_seqlens[i] - cu_seqlens[i - 1]);
+  }
+  return longest;
+}
+
+int64_t Batch::sum_squared_seq_len() const {
+  int64_t sum = 0;
+  for (size_t i = 1; i < cu_seqlens.size(); ++i) {
+    const int64_t length = cu_seqlens[i] - cu_seqlens[i - 1];
+    sum += length * length;
+  }
+  return sum;
+}
+
+void Batch::append(std::span<const int32_t> ids, std::span<const int32_t> type_ids) {
+  CHECK(!ids.empty() && ids.size() == type_ids.size(), "{} ids, {} type ids", ids.size(),
+        type_ids.size());
+  CHECK(token_ids.size() + ids.size() <= INT32_MAX);
+  token_ids.insert(token_ids.end(), ids.begin(), ids.end());
+  token_type_ids.insert(token_type_ids.end(), type_ids.begin(), type_ids.end());
+  for (size_t i = 0; i < ids.size(); ++i) position_ids.push_back(static_cast<int32_t>(i));
+  cu_seqlens.push_back(static_cast<int32_t>(token_ids.size()));
+}
+
+void Batch::clear() {
+  token_ids.clear();
+  token_type_ids.clear();
+  position_ids.clear();
+  cu_seqlens.assign(1, 0);
+}
+
+Batch Batch::of_lengths(std::span<const int64_t> lengths) {
+  Batch batch;
+  for (int64_t length : lengths) {
+    const std::vector<int32_t> zeros(static_cast<size_t>(length), 0);
+    batch.append(zeros, zeros);
+  }
+  return batch;
+}
+
+std::string to_string(const Batch& batch) {
+  return fmt::format("Batch{{{} sequences, {} tokens, longest {}}}", batch.num_sequences(),
+                     batch.num_tokens(), batch.max_seq_len());
+}
+
+}  // namespace millrace

@@ -1,0 +1,48 @@
+// CpuOps: the ops on the CPU, over kernels chosen for its instruction set.
+#pragma once
+
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "kernels/cpu/isa.h"
+#include "ops/ops.h"
+#include "tensor/buffer.h"
+
+namespace millrace {
+
+// A row's bits depend only on the weight and on its own sequence: the same alone, in a batch, and
+// at any number of threads (on one instruction set).
+class CpuOps : public Ops {
+ public:
+  // `arena_bytes`: the peak that a trace of the largest step found. `pool` must outlive the ops.
+  // Throws Error{kUnsupported} when the precision needs instructions that `isa` lacks.
+  CpuOps(ThreadPool& pool, cpu::Isa isa, Precision precision, int64_t arena_bytes);
+
+  Tensor place(const Tensor& host) override;
+  void prepare(Linear& linear) override;
+
+ private:
+  CpuOps(ThreadPool& pool, cpu::Isa isa, Precision precision, Buffer arena);
+
+  Tensor place_copy(const Tensor& host);
+
+  void run_embed(const Batch& batch, const EmbeddingTables& tables, const LayerNorm& norm,
+                 const HiddenStates& out) override;
+  void run_linear(const Activation& x, const Linear& linear, ActivationFunction f,
+                  const Tensor& out) override;
+  void run_convert(const Tensor& x, const Tensor& out) override;
+  void run_add_layer_norm(const HiddenStates& hidden, const Activation& delta,
+                          const LayerNorm& norm) override;
+  void run_attention(const Tensor& qkv, const Batch& batch, const AttentionShape& shape,
+                     const Tensor& out) override;
+  void run_pool(const Tensor& hidden, const Batch& batch, PoolingMode mode,
+                const Tensor& out) override;
+  void run_normalize_rows(const Tensor& out) override;
+
+  ThreadPool& pool_;
+  const cpu::Kernels& kernels_;
+  Buffer arena_memory_;
+  std::vector<Buffer> placed_;  // copies made by place()
+};
+
+}  // namespace millrace

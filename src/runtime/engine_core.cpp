@@ -1,0 +1,203 @@
+// The engine loop. Nothing that a client sends ends it: a step that throws fails its own requests.
+#include "runtime/engine_core.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace millrace {
+
+namespace {
+
+int64_t count_tokens(const Request& request) {
+  int64_t total = 0;
+  for (const Sequence& sequence : request.sequences) total += sequence.num_tokens();
+  return total;
+}
+
+// What is being handled, in words; for use in a catch clause.
+std::string current_exception_text() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an exception of unknown type";
+  }
+}
+
+}  // namespace
+
+EngineCore::EngineCore(std::unique_ptr<ModelRunner> runner, StepLimits limits)
+    : runner_(std::move(runner)), limits_(limits), idle_since_(Clock::now()), scheduler_(limits) {
+  thread_ = std::thread([this] { loop(); });
+}
+
+EngineCore::~EngineCore() {
+  stop();
+}
+
+std::shared_ptr<RequestHandle> EngineCore::submit(Request request) {
+  CHECK(!request.sequences.empty());
+  for (const Sequence& sequence : request.sequences) {
+    CHECK(sequence.num_tokens() >= 1 && sequence.num_tokens() <= limits_.max_seq_len,
+          "a sequence of {} tokens", sequence.num_tokens());
+    CHECK(sequence.token_ids.size() == sequence.token_type_ids.size());
+  }
+  auto scheduled = std::make_shared<ScheduledRequest>();
+  scheduled->request = std::move(request);
+  scheduled->handle = std::make_shared<RequestHandle>();
+  scheduled->submitted_at = Clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_)
+      throw Error(ErrorCode::kUnavailable, "the server is shutting down", "try another replica");
+    if (stats_.num_requests == 0) idle_since_ = scheduled->submitted_at;
+    ++stats_.num_requests;
+    stats_.num_waiting_tokens += count_tokens(scheduled->request);
+    arrivals_.push_back(scheduled);
+  }
+  wake_.notify_one();
+  return scheduled->handle;
+}
+
+void EngineCore::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  std::call_once(joined_, [this] { thread_.join(); });
+}
+
+EngineStats EngineCore::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+bool EngineCore::healthy(Clock::duration patience) const {
+  const std::lock_guard lock(mutex_);
+  return !stopping_ && (stats_.num_requests == 0 || Clock::now() - idle_since_ <= patience);
+}
+
+void EngineCore::loop() {
+  while (true) {
+    std::vector<std::shared_ptr<ScheduledRequest>> arrived;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return stopping_ || !arrivals_.empty() || !scheduler_.empty(); });
+      if (stopping_) break;
+      arrived.swap(arrivals_);
+    }
+    const std::vector<StepItem> step = schedule(std::move(arrived));
+    bool failed = false;
+    try {
+      run_step(step);
+    } catch (...) {
+      failed = true;
+      log::error("a step of {} failed: {}", to_string(batch_), current_exception_text());
+      for (const StepItem& item : step) finish(*item.request, std::current_exception());
+    }
+    publish(step, failed);
+  }
+  fail_all();
+}
+
+// The requests that arrived, less those whose clients have gone, cut into the next step.
+std::vector<StepItem> EngineCore::schedule(std::vector<std::shared_ptr<ScheduledRequest>> arrived) {
+  for (auto& request : arrived) scheduler_.add(std::move(request));
+  const int64_t num_waiting = scheduler_.num_waiting_tokens();
+  for (const auto& request : scheduler_.drop_finished()) finish(*request, nullptr);
+  std::vector<StepItem> step = scheduler_.next_step();
+  const std::lock_guard lock(mutex_);
+  stats_.num_waiting_tokens -= num_waiting - scheduler_.num_waiting_tokens();
+  return step;
+}
+
+void EngineCore::fail_all() {
+  std::vector<std::shared_ptr<ScheduledRequest>> waiting = scheduler_.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    std::ranges::move(arrivals_, std::back_inserter(waiting));
+    arrivals_.clear();
+    stats_.num_waiting_tokens = 0;
+  }
+  const auto error = std::make_exception_ptr(
+      Error(ErrorCode::kUnavailable, "the server is shutting down", "try another replica"));
+  for (const auto& request : waiting) finish(*request, error);
+  publish({}, false);
+}
+
+void EngineCore::run_step(const std::vector<StepItem>& step) {
+  if (step.empty()) return;
+  const auto now = Clock::now();
+  batch_.clear();
+  for (const StepItem& item : step) {
+    if (item.sequence == 0) {
+      item.request->started_at = now;
+      item.request->result.timings.queue = now - item.request->submitted_at;
+    }
+    const Sequence& sequence = item.request->request.sequences[item.sequence];
+    batch_.append(sequence.token_ids, sequence.token_type_ids);
+  }
+  commit(step, runner_->run(batch_));
+}
+
+void EngineCore::commit(const std::vector<StepItem>& step, const StepOutput& output) {
+  const auto now = Clock::now();
+  const auto width = static_cast<size_t>(output.width);
+  for (size_t i = 0; i < step.size(); ++i) {
+    ScheduledRequest& request = *step[i].request;
+    if (request.done) continue;
+    const auto row = output.rows.subspan(i * width, width);
+    if (!std::ranges::all_of(row, [](float value) { return std::isfinite(value); })) {
+      finish(request,
+             std::make_exception_ptr(Error(ErrorCode::kUnsupported,
+                                           "the model gave a value that is not a finite number",
+                                           "the checkpoint may be damaged, or need --dtype fp32")));
+      continue;
+    }
+    RequestResult& result = request.result;
+    result.width = output.width;
+    result.rows.resize(request.request.sequences.size() * width);
+    std::ranges::copy(row,
+                      result.rows.begin() + static_cast<std::ptrdiff_t>(step[i].sequence * width));
+    if (++request.num_finished < request.request.sequences.size()) continue;
+    result.timings.compute = now - request.started_at;
+    finish(request, nullptr);
+  }
+}
+
+// Ends a request once: with its result, with an error, or silently when its client has gone.
+void EngineCore::finish(ScheduledRequest& request, std::exception_ptr error) {
+  if (request.done) return;
+  request.done = true;
+  ++num_ended_;
+  if (request.handle->cancelled()) return;
+  if (error) request.result = {.error = std::move(error)};
+  try {
+    request.request.on_done(std::move(request.result));
+  } catch (...) {
+    log::error("an answer could not be handed over: {}", current_exception_text());
+  }
+}
+
+void EngineCore::publish(const std::vector<StepItem>& step, bool failed) {
+  const std::lock_guard lock(mutex_);
+  stats_.num_requests -= std::exchange(num_ended_, 0);
+  idle_since_ = Clock::now();
+  if (step.empty()) return;
+  ++stats_.num_steps;
+  stats_.num_failed_steps += failed ? 1 : 0;
+  stats_.num_sequences += step.size();
+  stats_.num_tokens += static_cast<uint64_t>(batch_.num_tokens());
+  stats_.last_step_sequences = static_cast<int64_t>(step.size());
+  stats_.last_step_tokens = batch_.num_tokens();
+}
+
+}  // namespace millrace

@@ -1,0 +1,76 @@
+// EngineCore: one thread that recites schedule -> forward -> commit over a queue of requests.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "runtime/model_runner.h"
+#include "runtime/request.h"
+#include "runtime/scheduler.h"
+
+namespace millrace {
+
+// What the engine has done and is doing; a snapshot.
+struct EngineStats {
+  uint64_t num_steps = 0;
+  uint64_t num_sequences = 0;  // that left a step
+  uint64_t num_tokens = 0;     // that left a step
+  uint64_t num_failed_steps = 0;
+  size_t num_requests = 0;          // submitted and not finished
+  int64_t num_waiting_tokens = 0;   // not in a step yet
+  int64_t last_step_sequences = 0;  // of the step before
+  int64_t last_step_tokens = 0;
+};
+
+class EngineCore {
+ public:
+  // Starts the thread. `limits` are those that the runner's arena was planned for.
+  EngineCore(std::unique_ptr<ModelRunner> runner, StepLimits limits);
+  ~EngineCore();  // stop()
+  EngineCore(const EngineCore&) = delete;
+  EngineCore& operator=(const EngineCore&) = delete;
+
+  // Any thread. Every sequence has 1..max_seq_len tokens (checked). Throws Error{kUnavailable}
+  // after stop(). The caller bounds how many requests it has submitted.
+  std::shared_ptr<RequestHandle> submit(Request request);
+
+  // Finishes the step in work, fails what waits with Error{kUnavailable}, ends the thread. Any
+  // thread but the engine's own, any number of times; each returns when the thread has ended.
+  void stop();
+
+  EngineStats stats() const;
+
+  // False when work has waited for longer than `patience` without a step being finished.
+  bool healthy(Clock::duration patience) const;
+
+ private:
+  void loop();
+  std::vector<StepItem> schedule(std::vector<std::shared_ptr<ScheduledRequest>> arrived);
+  void run_step(const std::vector<StepItem>& step);
+  void commit(const std::vector<StepItem>& step, const StepOutput& output);
+  void finish(ScheduledRequest& request, std::exception_ptr error);
+  void publish(const std::vector<StepItem>& step, bool failed);
+  void fail_all();
+
+  std::unique_ptr<ModelRunner> runner_;
+  StepLimits limits_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::shared_ptr<ScheduledRequest>> arrivals_;  // guarded by mutex_
+  bool stopping_ = false;                                    // guarded by mutex_
+  EngineStats stats_;                                        // guarded by mutex_
+  Clock::time_point idle_since_;  // guarded by mutex_: last sign of progress
+
+  Scheduler scheduler_;  // of the engine thread, as the two below
+  Batch batch_;
+  size_t num_ended_ = 0;  // requests that ended since stats_ were told
+  std::thread thread_;
+  std::once_flag joined_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,53 @@
+// LoadedModel: a model opened, verified, placed on its device and ready to serve.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/thread_pool.h"
+#include "checkpoint/engine.h"
+#include "config/runtime_config.h"
+#include "kernels/cpu/isa.h"
+#include "models/plan.h"
+#include "runtime/model_runner.h"
+#include "text/tokenizer.h"
+
+namespace millrace {
+
+// How a model is put on a device.
+struct LoadOptions {
+  std::optional<Device> device;              // absent: the best that there is
+  ComputeDType dtype = ComputeDType::kAuto;  // auto: what the engine was built for
+  int num_threads = 0;                       // 0: one per available core
+  BuildConfig build;            // limits of a checkpoint that is served without an engine
+  std::optional<cpu::Isa> isa;  // absent: the best that this CPU has
+};
+
+struct LoadTimes {
+  Clock::duration open{};   // files mapped and verified
+  Clock::duration place{};  // weights brought into the kernels' layout
+};
+
+// Everything that serving needs. Members refer to each other: neither copied nor moved.
+struct LoadedModel {
+  std::string name;                        // of the directory
+  std::optional<EngineManifest> manifest;  // absent: served straight from a checkpoint
+  ModelFiles files;
+  ModelConfig config;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<ThreadPool> pool;
+  Device device;
+  cpu::Isa isa = cpu::Isa::kPortable;
+  ModelPlan plan;
+  std::unique_ptr<ModelRunner> runner;  // moved into the EngineCore
+  LoadTimes times;
+
+  // `path`: an engine or a Hugging Face checkpoint. Throws Error with the remedy.
+  static std::unique_ptr<LoadedModel> open(const std::filesystem::path& path,
+                                           const LoadOptions& options);
+};
+
+}  // namespace millrace

@@ -1,0 +1,59 @@
+// Request: what a client asked of the engine, immutable once submitted, and its answer.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace millrace {
+
+// One input of a request: a sequence of the packed batch.
+struct Sequence {
+  std::vector<int32_t> token_ids;
+  std::vector<int32_t> token_type_ids;
+
+  int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }
+};
+
+// How long the parts of a request took.
+struct RequestTimings {
+  Clock::duration queue{};    // submitted until its first sequence entered a step
+  Clock::duration compute{};  // from then until its last sequence left one
+};
+
+// What a request ends with: rows for every sequence, or the reason why not.
+struct RequestResult {
+  std::vector<float> rows;  // [num_sequences, width], vectors or logits
+  int64_t width = 0;
+  std::exception_ptr error;  // set: `rows` is empty
+  RequestTimings timings;
+
+  std::span<const float> row(size_t index) const {
+    return std::span(rows).subspan(index * static_cast<size_t>(width), static_cast<size_t>(width));
+  }
+};
+
+struct Request {
+  std::vector<Sequence> sequences;  // at least one, none empty
+  // Called once, on the engine thread: hand over and return. Not called after a cancel() that came
+  // in time.
+  std::function<void(RequestResult)> on_done;
+};
+
+// A client's hold on its request.
+class RequestHandle {
+ public:
+  // Any thread. Sequences that are not in a step yet will not enter one.
+  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> cancelled_{false};
+};
+
+}  // namespace millrace

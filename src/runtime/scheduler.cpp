@@ -1,0 +1,98 @@
+// Start-time fair queueing.
+#include "runtime/scheduler.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace millrace {
+
+namespace {
+
+int64_t count_waiting_tokens(const ScheduledRequest& request) {
+  const std::vector<Sequence>& sequences = request.request.sequences;
+  int64_t total = 0;
+  for (size_t i = request.num_scheduled; i < sequences.size(); ++i)
+    total += sequences[i].num_tokens();
+  return total;
+}
+
+}  // namespace
+
+void Scheduler::add(std::shared_ptr<ScheduledRequest> request) {
+  CHECK(!request->request.sequences.empty());
+  num_waiting_tokens_ += count_waiting_tokens(*request);
+  queue_.emplace(Tag{virtual_time_, num_arrived_++}, std::move(request));
+}
+
+std::vector<StepItem> Scheduler::next_step() {
+  std::vector<StepItem> step;
+  int64_t num_tokens = 0;
+  while (!queue_.empty()) {
+    const auto first = queue_.begin();
+    const auto [tag, arrival] = first->first;
+    const std::shared_ptr<ScheduledRequest>& request = first->second;
+    const std::vector<Sequence>& sequences = request->request.sequences;
+    const int64_t length = sequences[request->num_scheduled].num_tokens();
+    const bool fits = num_tokens + length <= limits_.max_num_tokens &&
+                      static_cast<int64_t>(step.size()) < limits_.max_num_sequences;
+    if (!fits && !step.empty()) break;
+    virtual_time_ = tag;
+    num_tokens += length;
+    num_waiting_tokens_ -= length;
+    step.push_back({.request = request, .sequence = request->num_scheduled++});
+    auto entry = queue_.extract(first);
+    if (request->num_scheduled == sequences.size()) {
+      advance_past_last(tag, length);
+      continue;
+    }
+    entry.key().first = tag + length;
+    queue_.insert(std::move(entry));
+  }
+  return step;
+}
+
+std::vector<std::shared_ptr<ScheduledRequest>> Scheduler::drop_finished() {
+  std::vector<std::shared_ptr<ScheduledRequest>> dropped;
+  for (auto entry = queue_.begin(); entry != queue_.end();) {
+    if (!entry->second->done && !entry->second->handle->cancelled()) {
+      ++entry;
+      continue;
+    }
+    num_waiting_tokens_ -= count_waiting_tokens(*entry->second);
+    dropped.push_back(std::move(entry->second));
+    entry = queue_.erase(entry);
+  }
+  return dropped;
+}
+
+std::vector<std::shared_ptr<ScheduledRequest>> Scheduler::clear() {
+  std::vector<std::shared_ptr<ScheduledRequest>> all;
+  for (auto& [tag, request] : queue_) all.push_back(std::move(request));
+  queue_.clear();
+  num_waiting_tokens_ = 0;
+  return all;
+}
+
+// A request whose last sequence had `num_tokens` has left the queue.
+void Scheduler::advance_past_last(int64_t tag, int64_t num_tokens) {
+  if (queue_.empty()) return;
+  const auto num_requests = static_cast<int64_t>(queue_.size()) + 1;
+  const int64_t share = (num_tokens + num_requests - 1) / num_requests;
+  virtual_time_ = std::min(tag + share, queue_.begin()->first.first);
+}
+
+void Scheduler::check_integrity() const {
+  int64_t num_tokens = 0;
+  for (const auto& [key, request] : queue_) {
+    const int64_t lead = key.first - virtual_time_;
+    CHECK(lead >= 0 && lead <= limits_.max_seq_len, "a tag is {} from the virtual time", lead);
+    CHECK(key.second < num_arrived_);
+    CHECK(request->num_scheduled < request->request.sequences.size());
+    num_tokens += count_waiting_tokens(*request);
+  }
+  CHECK(num_tokens == num_waiting_tokens_, "{} tokens wait, {} were counted", num_tokens,
+        num_waiting_tokens_);
+}
+
+}  // namespace millrace

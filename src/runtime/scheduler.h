@@ -1,0 +1,78 @@
+// Scheduler: which sequences share the next step. Pure policy: no thread, no clock, no device.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "models/plan.h"
+#include "runtime/request.h"
+
+namespace millrace {
+
+// A request in the engine: what was asked, and how far it is.
+struct ScheduledRequest {
+  Request request;
+  std::shared_ptr<RequestHandle> handle;
+  Clock::time_point submitted_at;
+  Clock::time_point started_at{};  // entered its first step
+  size_t num_scheduled = 0;        // sequences that entered a step
+  size_t num_finished = 0;         // sequences that left one
+  RequestResult result;
+  bool done = false;  // its client was answered, or nobody waits for the answer
+};
+
+// One sequence of a step.
+struct StepItem {
+  std::shared_ptr<ScheduledRequest> request;
+  size_t sequence = 0;  // index in the request
+};
+
+// Start-time fair queueing over requests, in tokens (Goyal, Vin, Cheng: Start-time Fair Queueing,
+// 1996): a request's tag grows by the tokens of each sequence scheduled, the lowest tag goes first,
+// and a new request starts at the virtual time, which is the tag served last. So a short request
+// overtakes the rest of a long one, and requests of equal weight take turns.
+//
+// A request that leaves takes its share of service with it, which would let an endless stream of
+// short requests hold the virtual time still and starve the rest of a long one. So its last tokens,
+// divided by the number of requests, are added to the virtual time, at most up to the lowest tag.
+// All tags lie within max_seq_len above the virtual time, which bounds what a request waits for: a
+// small multiple of max_seq_len for each request in the queue.
+class Scheduler {
+ public:
+  explicit Scheduler(StepLimits limits) : limits_(limits) {}
+
+  void add(std::shared_ptr<ScheduledRequest> request);
+
+  // The next step: at most the limits, never empty while there is work. A sequence that does not
+  // fit into what is left ends the step, so that order is kept.
+  std::vector<StepItem> next_step();
+
+  // Removes and returns the requests that were cancelled or are done.
+  std::vector<std::shared_ptr<ScheduledRequest>> drop_finished();
+
+  // Removes and returns all requests.
+  std::vector<std::shared_ptr<ScheduledRequest>> clear();
+
+  bool empty() const { return queue_.empty(); }
+  int64_t num_waiting_tokens() const { return num_waiting_tokens_; }
+  size_t num_waiting_requests() const { return queue_.size(); }
+
+  // Throws InternalError when the invariants above or the counts do not hold.
+  void check_integrity() const;
+
+ private:
+  using Tag = std::pair<int64_t, uint64_t>;  // virtual start in tokens, order of arrival
+
+  void advance_past_last(int64_t tag, int64_t num_tokens);
+
+  StepLimits limits_;
+  std::map<Tag, std::shared_ptr<ScheduledRequest>> queue_;  // requests with unscheduled sequences
+  int64_t virtual_time_ = 0;                                // where new requests start
+  uint64_t num_arrived_ = 0;
+  int64_t num_waiting_tokens_ = 0;
+};
+
+}  // namespace millrace
