@@ -1,0 +1,6 @@
+// The program.
+#include "cli/cli.h"
+
+int main(int argc, char** argv) {
+  return millrace::run_cli(argc, argv);
+}

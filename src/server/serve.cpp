@@ -1,0 +1,105 @@
+// Load, listen, wait for a signal, drain.
+#include "server/serve.h"
+
+#include <fmt/core.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+#include "base/log.h"
+#include "server/request_error.h"
+#include "server/service.h"
+
+namespace millrace {
+
+namespace {
+
+// SIGTERM and SIGINT as something to wait for. Blocks both in this thread and its later children.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  }
+
+  int wait() const {
+    int signal = 0;
+    sigwait(&set_, &signal);
+    return signal;
+  }
+
+  // From now on a signal ends the process the ordinary way, at once.
+  void restore() const { pthread_sigmask(SIG_UNBLOCK, &set_, nullptr); }
+
+ private:
+  sigset_t set_{};
+};
+
+int http_threads() {
+  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 2u, 16u));
+}
+
+void report(const Service& service) {
+  const LoadedModel& model = service.model();
+  log::info("model {}: {} from {}, {} parameters in {}", service.model_name(),
+            model.config.architecture, model.manifest ? "an engine" : "a checkpoint",
+            model.plan.parameters.numel(), to_string(model.config.dtype));
+  log::info("device {}: {} threads, {}, products in {}", to_string(model.device),
+            model.pool->num_threads(), cpu::to_string(model.isa),
+            to_string(model.plan.precision.product));
+  log::info("memory: {:.1f} MiB of weights, {:.1f} MiB of activations",
+            static_cast<double>(model.plan.parameters.bytes()) / (1 << 20),
+            static_cast<double>(model.plan.activation_bytes()) / (1 << 20));
+  log::info("limits: {} tokens per input, {} tokens and {} sequences per step",
+            model.plan.limits.max_seq_len, model.plan.limits.max_num_tokens,
+            model.plan.limits.max_num_sequences);
+  log::info("loaded in {:.2f} s: open and verify {:.2f} s, place {:.2f} s",
+            seconds(model.times.open + model.times.place), seconds(model.times.open),
+            seconds(model.times.place));
+}
+
+}  // namespace
+
+int serve(const ServeOptions& options) {
+  const StopSignals signals;
+  const RuntimeConfig& runtime = options.runtime;
+  auto model = LoadedModel::open(options.model, {.device = runtime.device,
+                                                 .dtype = runtime.dtype,
+                                                 .num_threads = runtime.num_threads,
+                                                 .build = options.build});
+  Service service(std::move(model), runtime, options.settings);
+  const http::Router router = service.make_router();
+  http::Server server(
+      {.host = runtime.host,
+       .port = static_cast<uint16_t>(runtime.port),
+       .num_threads = http_threads(),
+       .max_body_bytes = static_cast<size_t>(runtime.max_body_bytes),
+       .error_body = [](int status,
+                        std::string_view message) { return error_response(status, message); },
+       .on_access =
+           [&service](const http::AccessRecord& record) {
+             service.metrics().observe_access(record);
+           }},
+      [&router](std::shared_ptr<http::Exchange> exchange) { router.handle(std::move(exchange)); });
+  service.attach(server);
+  server.start();
+  report(service);
+  fmt::print("millrace: serving {} at {}\n", service.model_name(), server.address());
+  std::fflush(stdout);
+
+  const int signal = signals.wait();
+  log::info("{}: finishing the requests in work, for at most {} s",
+            signal == SIGTERM ? "SIGTERM" : "SIGINT", runtime.drain_timeout_s);
+  signals.restore();
+  service.begin_drain();
+  const bool drained = server.drain(std::chrono::seconds(runtime.drain_timeout_s));
+  log::info(drained ? "drained" : "the drain timed out; requests were cut off");
+  service.stop();
+  return drained ? 0 : 1;
+}
+
+}  // namespace millrace
