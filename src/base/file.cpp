@@ -27,7 +27,9 @@ namespace {
 
 // An open read-only descriptor of a regular file, with its size.
 struct OpenFile {
-  explicit OpenFile(const std::string& path) : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  // O_NONBLOCK: opening a pipe in place of a file must be refused, not waited for.
+  explicit OpenFile(const std::string& path)
+      : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (fd < 0) throw_errno("cannot open", path);
     struct stat status {};
     if (::fstat(fd, &status) != 0) {

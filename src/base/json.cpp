@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -75,6 +76,30 @@ value parse(std::string_view text, std::string_view what, ParseLimits limits) {
                 fmt::format("{}:{}:{}: not valid JSON: {}", what, line, column, error.message()));
   }
   return parser.release();
+}
+
+std::vector<std::string> find_duplicate_key(std::string_view text) {
+  struct Object {
+    std::set<std::string> keys;
+    std::string current;  // the key whose value is being read
+  };
+  std::vector<Object> open;  // one per object and array that surrounds position i
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '{' || text[i] == '[') open.emplace_back();
+    if ((text[i] == '}' || text[i] == ']') && !open.empty()) open.pop_back();
+    if (text[i] != '"') continue;
+    const size_t begin = i++;
+    while (i < text.size() && text[i] != '"') i += text[i] == '\\' ? 2 : 1;
+    const size_t next = text.find_first_not_of(" \t\r\n", i + 1);
+    if (next == std::string_view::npos || text[next] != ':' || open.empty()) continue;  // a value
+    Object& object = open.back();
+    object.current = boost::json::parse(text.substr(begin, i + 1 - begin)).as_string();
+    if (object.keys.insert(object.current).second) continue;
+    std::vector<std::string> path;
+    for (const Object& around : open) path.push_back(around.current);
+    return path;
+  }
+  return {};
 }
 
 value parse_file(const std::string& path, ParseLimits limits) {

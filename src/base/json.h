@@ -24,6 +24,10 @@ struct ParseLimits {
 // Parses strict JSON. Throws Error{kCorrupt} naming `what`, line and column.
 value parse(std::string_view text, std::string_view what, ParseLimits limits = {});
 
+// The first key that one object of `text` (valid JSON) gives twice, escapes decoded, with the keys
+// of the objects around it; empty when there is none. Parsing alone keeps the last of equal keys.
+std::vector<std::string> find_duplicate_key(std::string_view text);
+
 // Reads and parses a file; `what` of errors is its path.
 value parse_file(const std::string& path, ParseLimits limits = {});
 
@@ -34,7 +38,7 @@ std::string to_text(const value& v);
 std::string to_pretty_text(const value& v);
 
 // A cursor over an object whose reads throw Error{kCorrupt} naming "<what>: <path>".
-// Holds references: `object` and `what` must outlive it.
+// Holds a reference: `object` must outlive it.
 class Reader {
  public:
   Reader(const object& object, std::string what) : object_(object), what_(std::move(what)) {}

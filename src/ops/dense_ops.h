@@ -23,8 +23,7 @@ class DenseOps : public virtual OpsContext {
   // Weight and bias are host tensors and need not outlive the call.
   virtual void prepare(Linear& linear) = 0;
 
-  // --- a step
-  // --------------------------------------------------------------------------------------
+  // --- a step ------------------------------------------------------------------------------------
 
   // normed = residual = LN(word[token] + position[p] + token_type[t]).
   HiddenStates embed(const Batch& batch, const EmbeddingTables& tables, const LayerNorm& norm,

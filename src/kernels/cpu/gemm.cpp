@@ -1,0 +1,123 @@
+// Packing of weights, and sharing out a product's rows and panels over the pool.
+#include "kernels/cpu/gemm.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "kernels/cpu/gemm_partition.h"
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/scalar_convert.h"
+
+namespace millrace::cpu {
+
+namespace {
+
+// Costs per panel and step of k, in units of one row: a tile adds one for its loads, and a panel
+// that comes from the outer caches takes as long as this many rows.
+constexpr int64_t kPanelCost = 13;
+// Panels are only split when that saves a tenth.
+constexpr int64_t kLeastGain = 10;
+// Products of fewer steps (row, panel, k) than this are done before another thread is awake.
+constexpr int64_t kLeastSharedWork = 4096;
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+int64_t round_up(int64_t a, int64_t multiple) {
+  return ceil_div(a, multiple) * multiple;
+}
+
+const PanelShape& panel_shape(const Kernels& kernels, DType dtype) {
+  const PanelShape& shape = dtype == DType::kBF16 ? kernels.panel_bf16 : kernels.panel_f32;
+  CHECK(dtype == DType::kF32 || dtype == DType::kBF16);
+  CHECK(shape.width > 0, "{} has no products of {}", to_string(kernels.isa), to_string(dtype));
+  return shape;
+}
+
+template <typename Packed, typename Read>
+void pack_panel(const PanelShape& shape, int64_t n, int64_t k, int64_t panel, const Read& read,
+                Packed* out) {
+  const int64_t k_padded = round_up(k, shape.k_multiple);
+  out += panel * shape.width * k_padded;
+  for (int64_t i = 0; i < k_padded; i += shape.depth) {
+    for (int64_t j = 0; j < shape.width; ++j) {
+      const int64_t row = panel * shape.width + j;
+      for (int64_t d = 0; d < shape.depth; ++d)
+        *out++ = row < n && i + d < k ? read(row * k + i + d) : Packed{};
+    }
+  }
+}
+
+}  // namespace
+
+GemmPartition best_partition(int64_t m, int64_t panels, int64_t k, int64_t tile_rows,
+                             int64_t num_threads) {
+  if (m * panels * k < kLeastSharedWork) return {};
+  GemmPartition best;
+  int64_t best_cost = INT64_MAX;
+  for (int64_t row_parts = num_threads; row_parts >= 1; --row_parts) {
+    if (num_threads % row_parts != 0) continue;
+    const int64_t panel_parts = num_threads / row_parts;
+    const int64_t rows = ceil_div(m, row_parts);
+    const int64_t tiles = ceil_div(rows, tile_rows);
+    const int64_t cost = std::max(rows + tiles, kPanelCost) * ceil_div(panels, panel_parts);
+    if (best_cost - cost > best_cost / kLeastGain) {
+      best_cost = cost;
+      best = {.row_parts = row_parts, .panel_parts = panel_parts};
+    }
+  }
+  return best;
+}
+
+std::string to_string(const GemmPartition& partition) {
+  return fmt::format("{} x {}", partition.row_parts, partition.panel_parts);
+}
+
+int64_t packed_weight_bytes(const Kernels& kernels, DType dtype, int64_t n, int64_t k) {
+  const PanelShape& shape = panel_shape(kernels, dtype);
+  return round_up(n, shape.width) * round_up(k, shape.k_multiple) * size_of(dtype);
+}
+
+PackedWeight pack_weight(const Kernels& kernels, ThreadPool& pool, DType dtype, const void* weight,
+                         DType weight_dtype, int64_t n, int64_t k, void* out) {
+  const PanelShape& shape = panel_shape(kernels, dtype);
+  with_reader(weight, weight_dtype, [&](const auto& read) {
+    pool.parallel_for(ceil_div(n, shape.width), [&](int64_t panel) {
+      if (dtype == DType::kBF16) {
+        pack_panel(
+            shape, n, k, panel, [&](int64_t i) { return bf16_of(read(i)); },
+            static_cast<uint16_t*>(out));
+      } else {
+        pack_panel(shape, n, k, panel, read, static_cast<float*>(out));
+      }
+    });
+  });
+  return {.data = out, .n = n, .k = k, .dtype = dtype};
+}
+
+void gemm(const Kernels& kernels, ThreadPool& pool, const GemmArgs& args) {
+  if (args.m == 0) return;
+  const PanelShape& shape = panel_shape(kernels, args.weight.dtype);
+  const auto kernel = args.weight.dtype == DType::kBF16 ? kernels.gemm_bf16 : kernels.gemm_f32;
+  const int64_t panels = ceil_div(args.weight.n, shape.width);
+  const GemmPartition parts =
+      best_partition(args.m, panels, args.weight.k, kernels.tile_rows, pool.num_threads());
+  const auto work = [&](int64_t thread) {
+    if (thread >= parts.row_parts * parts.panel_parts) return;
+    const auto rows = partition(args.m, parts.row_parts, thread / parts.panel_parts);
+    const auto cut = partition(panels, parts.panel_parts, thread % parts.panel_parts);
+    if (rows.begin == rows.end || cut.begin == cut.end) return;
+    kernel(args, {.row_begin = rows.begin,
+                  .row_end = rows.end,
+                  .panel_begin = cut.begin,
+                  .panel_end = cut.end});
+  };
+  if (parts == GemmPartition{}) return work(0);
+  pool.run(work);
+}
+
+}  // namespace millrace::cpu

@@ -1,0 +1,181 @@
+// Products of fp32 with a packed weight: one register tile and the loops around it, as templates
+// over the vector type.
+//
+// A tile holds R x (kTileVectors * kWidth) sums in registers and runs over the whole of k, so that
+// each sum is one chain in one order whatever R is. Rows are taken in blocks that stay in the
+// second cache while the panels of the weight pass through the first.
+#pragma once
+
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/simd_math.h"
+
+namespace millrace::cpu {
+namespace {
+
+template <class V>
+inline constexpr int64_t kPanelWidth = V::kWidth* V::kTileVectors;
+
+// Elements of x that a block of rows may take: half a megabyte.
+inline constexpr int64_t kBlockElements = 128 * 1024;
+
+// c[R, panel width] = start + a[R, k] * panel[k, panel width]; start is c itself when kAccumulate,
+// else the row `bias` for every row.
+template <class V, int R, bool kAccumulate>
+void gemm_tile(const float* a, int64_t lda, const float* panel, int64_t k, const float* bias,
+               float* c, int64_t ldc) {
+  constexpr int N = V::kTileVectors;
+  typename V::Reg sum[R][N];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j)
+      sum[r][j] = V::load(kAccumulate ? c + r * ldc + j * V::kWidth : bias + j * V::kWidth);
+  }
+#pragma GCC unroll 2
+  for (int64_t i = 0; i < k; ++i) {
+    typename V::Reg b[N];
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) {
+      b[j] = V::load(panel + j * V::kWidth);
+      V::prefetch(panel + j * V::kWidth + 16 * kPanelWidth<V>);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const auto x = V::set1(a[r * lda + i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < N; ++j) sum[r][j] = V::fma(x, b[j], sum[r][j]);
+    }
+    panel += kPanelWidth<V>;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) V::store(c + r * ldc + j * V::kWidth, sum[r][j]);
+  }
+}
+
+using TileFunction = void (*)(const float*, int64_t, const float*, int64_t, const float*, float*,
+                              int64_t);
+
+// The tile for `rows` rows, 1 <= rows <= V::kTileRows.
+template <class V, bool kAccumulate, int R = V::kTileRows>
+TileFunction tile_for(int64_t rows) {
+  if constexpr (R > 1) {
+    if (rows < R) return tile_for<V, kAccumulate, R - 1>(rows);
+  }
+  return gemm_tile<V, R, kAccumulate>;
+}
+
+// Calls body(row, rows) for tiles of nearly equal height, at most `most`, that cover [begin, end).
+template <class Body>
+inline void for_each_tile(int64_t begin, int64_t end, int64_t most, const Body& body) {
+  int64_t tiles = (end - begin + most - 1) / most;
+  for (int64_t row = begin; tiles > 0; --tiles) {
+    const int64_t rows = (end - row + tiles - 1) / tiles;
+    body(row, rows);
+    row += rows;
+  }
+}
+
+// out = activation(c) for `rows` rows of `width` elements, as fp32 or bf16.
+template <class V, Epilogue kEpilogue, bool kBf16>
+void finish_tile(const float* c, int64_t ldc, int64_t rows, int64_t width, void* out,
+                 int64_t out_stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* from = c + r * ldc;
+    for (int64_t j = 0; j < width; j += V::kWidth) {
+      const auto y = activate<V, kEpilogue>(V::load(from + j));
+      const int64_t left = width - j;
+      if constexpr (kBf16) {
+        uint16_t* to = static_cast<uint16_t*>(out) + r * out_stride + j;
+        if (left >= V::kWidth) {
+          V::store_bf16(to, y);
+        } else {
+          V::store_bf16_part(to, y, left);
+        }
+      } else {
+        float* to = static_cast<float*>(out) + r * out_stride + j;
+        if (left >= V::kWidth) {
+          V::store(to, y);
+        } else {
+          V::store_part(to, y, left);
+        }
+      }
+    }
+  }
+}
+
+using FinishFunction = void (*)(const float*, int64_t, int64_t, int64_t, void*, int64_t);
+
+template <class V, bool kBf16>
+FinishFunction finish_for(Epilogue epilogue) {
+  switch (epilogue) {
+    case Epilogue::kNone: return finish_tile<V, Epilogue::kNone, kBf16>;
+    case Epilogue::kRelu: return finish_tile<V, Epilogue::kRelu, kBf16>;
+    case Epilogue::kGelu: return finish_tile<V, Epilogue::kGelu, kBf16>;
+    case Epilogue::kGeluTanh: return finish_tile<V, Epilogue::kGeluTanh, kBf16>;
+    case Epilogue::kSilu: return finish_tile<V, Epilogue::kSilu, kBf16>;
+    case Epilogue::kTanh: return finish_tile<V, Epilogue::kTanh, kBf16>;
+  }
+  return nullptr;
+}
+
+// The tiles of fp32. A type of tiles names its element, its greatest height, and is called once per
+// tile with: x and its stride, the rows, one panel, k, the panel's bias, the sums and their stride.
+template <class V>
+struct F32Tiles {
+  using Element = float;
+  static constexpr int64_t kTileRows = V::kTileRows;
+
+  void operator()(const float* a, int64_t lda, int64_t rows, const float* panel, int64_t k,
+                  const float* bias, float* c, int64_t ldc) const {
+    tile_for<V, false>(rows)(a, lda, panel, k, bias, c, ldc);
+  }
+};
+
+// A block of a product by the tiles of type Tiles. kKMultiple is the panels' k_multiple.
+template <class V, class Tiles, int64_t kKMultiple>
+void gemm_block(const GemmArgs& args, const GemmBlock& block) {
+  using Element = typename Tiles::Element;
+  constexpr int64_t kWidth = kPanelWidth<V>;
+  constexpr int64_t kRows = Tiles::kTileRows;
+  const int64_t n = args.weight.n;
+  const int64_t k = args.weight.k;
+  const int64_t panel_size = (k + kKMultiple - 1) / kKMultiple * kKMultiple * kWidth;
+  const bool bf16 = args.out_dtype == DType::kBF16;
+  const bool plain = args.epilogue == Epilogue::kNone && !bf16;
+  const FinishFunction finish =
+      bf16 ? finish_for<V, true>(args.epilogue) : finish_for<V, false>(args.epilogue);
+  const int64_t out_bytes = bf16 ? 2 : 4;
+  const int64_t tiles_per_block = kBlockElements / (k * kRows);
+  const int64_t block_rows = (tiles_per_block > 1 ? tiles_per_block : 1) * kRows;
+  alignas(64) float sums[kRows * kWidth];
+  Tiles tile;
+
+  for (int64_t begin = block.row_begin; begin < block.row_end; begin += block_rows) {
+    const int64_t end = begin + block_rows < block.row_end ? begin + block_rows : block.row_end;
+    for (int64_t p = block.panel_begin; p < block.panel_end; ++p) {
+      const Element* panel = static_cast<const Element*>(args.weight.data) + p * panel_size;
+      const int64_t first = p * kWidth;
+      const int64_t width = n - first < kWidth ? n - first : kWidth;
+      alignas(64) float bias[kWidth] = {};
+      if (args.bias) {
+        for (int64_t j = 0; j < width; ++j) bias[j] = args.bias[first + j];
+      }
+      for_each_tile(begin, end, kRows, [&](int64_t row, int64_t rows) {
+        const Element* x = static_cast<const Element*>(args.x) + row * args.x_stride;
+        char* out = static_cast<char*>(args.out) + (row * args.out_stride + first) * out_bytes;
+        if (plain && width == kWidth) {
+          tile(x, args.x_stride, rows, panel, k, bias, reinterpret_cast<float*>(out),
+               args.out_stride);
+          return;
+        }
+        tile(x, args.x_stride, rows, panel, k, bias, sums, kWidth);
+        finish(sums, kWidth, rows, width, out, args.out_stride);
+      });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millrace::cpu

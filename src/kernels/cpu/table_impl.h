@@ -1,0 +1,38 @@
+// The table of one instruction set from the templates.
+#pragma once
+
+#include "kernels/cpu/attention_impl.h"
+#include "kernels/cpu/gemm_impl.h"
+#include "kernels/cpu/norm_impl.h"
+#include "kernels/cpu/pooling_impl.h"
+
+namespace millrace::cpu {
+namespace {
+
+template <class V>
+void narrow_to_bf16(const float* x, uint16_t* out, int64_t count) {
+  for_each_vector<V>(
+      count, [&](int64_t j) { V::store_bf16(out + j, V::load(x + j)); },
+      [&](int64_t j, int64_t n) { V::store_bf16_part(out + j, V::load_part(x + j, n), n); });
+}
+
+template <class V>
+constexpr Kernels make_kernels(Isa isa) {
+  return {.isa = isa,
+          .tile_rows = V::kTileRows,
+          .panel_f32 = {.width = kPanelWidth<V>, .depth = 1, .k_multiple = 1},
+          .panel_bf16 = {},
+          .gemm_f32 = gemm_block<V, F32Tiles<V>, 1>,
+          .gemm_bf16 = nullptr,
+          .attention = attention_item<V>,
+          .layer_norm = layer_norm_rows<V>,
+          .embed = embed_rows<V>,
+          .pool_rows = pool_sequences<V>,
+          .l2_normalize = l2_normalize_rows<V>,
+          .softmax = softmax_rows<V>,
+          .sigmoid = sigmoid_rows<V>,
+          .f32_to_bf16 = narrow_to_bf16<V>};
+}
+
+}  // namespace
+}  // namespace millrace::cpu
