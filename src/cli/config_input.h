@@ -11,6 +11,9 @@ namespace millrace {
 
 bool is_config_file(const std::string& what);  // a .yaml or .yml file
 
+// Reads a config.yaml, and what its checkpoint has to say about it.
+ConfigFile read_config(const std::string& path, Diagnostics& diagnostics);
+
 // Reads a config.yaml and prints its diagnostics to standard error. Throws Error{kInvalidArgument}
 // with the number of errors when it has some.
 ConfigFile read_config(const std::string& path);

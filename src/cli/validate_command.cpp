@@ -3,13 +3,13 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
-#include "config/config_file.h"
+#include "cli/config_input.h"
 
 namespace millrace {
 
 int run(const ValidateCommand& command) {
   Diagnostics diagnostics;
-  load_config(command.config, diagnostics);
+  read_config(command.config, diagnostics);
   if (command.json) {
     fmt::print("{}", to_json(diagnostics));
   } else {

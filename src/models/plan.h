@@ -30,6 +30,8 @@ struct StepLimits {
   int64_t max_num_tokens = 0;     // of a step
   int64_t max_num_sequences = 0;  // of a step
   int64_t max_seq_len = 0;        // of a sequence
+  // What a step aims at where more is no faster: the next step comes sooner. 0: max_num_tokens.
+  int64_t preferred_num_tokens = 0;
 };
 
 struct ModelPlan {

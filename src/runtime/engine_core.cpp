@@ -57,10 +57,10 @@ std::shared_ptr<RequestHandle> EngineCore::submit(Request request) {
     const std::lock_guard lock(mutex_);
     if (stopping_)
       throw Error(ErrorCode::kUnavailable, "the server is shutting down", "try another replica");
+    arrivals_.push_back(scheduled);
     if (stats_.num_requests == 0) idle_since_ = scheduled->submitted_at;
     ++stats_.num_requests;
     stats_.num_waiting_tokens += count_tokens(scheduled->request);
-    arrivals_.push_back(scheduled);
   }
   wake_.notify_one();
   return scheduled->handle;

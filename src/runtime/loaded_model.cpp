@@ -28,6 +28,27 @@ std::string directory_name(const fs::path& path) {
   return whole.filename().string();
 }
 
+// Kernels trust indices, so whatever this tokenizer can emit must have its row in the tables.
+void require_fitting_tokenizer(const Tokenizer& tokenizer, const ModelConfig& config,
+                               const std::string& where) {
+  if (tokenizer.max_token_id() >= config.vocab_size) {
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("{} has token id {}, the model's vocabulary has {} entries", where,
+                            tokenizer.max_token_id(), config.vocab_size),
+                "use the tokenizer.json of this very checkpoint");
+  }
+  // Token types are constants of the file's templates, so one encoding shows all of them.
+  const Encoding encoding =
+      config.is_classifier() ? tokenizer.encode_pair("a", "b") : tokenizer.encode("a");
+  for (int32_t type : encoding.token_type_ids) {
+    if (type < config.type_vocab_size) continue;
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("{} gives token type {}, the model has {}", where, type,
+                            config.type_vocab_size),
+                "use the tokenizer.json of this very checkpoint");
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<LoadedModel> LoadedModel::open(const fs::path& path, const LoadOptions& options) {
@@ -52,6 +73,7 @@ std::unique_ptr<LoadedModel> LoadedModel::open(const fs::path& path, const LoadO
   loaded->tokenizer = std::make_unique<Tokenizer>(
       Tokenizer::from_json(files.tokenizer_json, (path / "tokenizer.json").string()));
   const ModelConfig& config = loaded->config;
+  require_fitting_tokenizer(*loaded->tokenizer, config, (path / "tokenizer.json").string());
   const auto opened = Clock::now();
 
   const ComputeDType dtype =

@@ -2,6 +2,7 @@
 #include "runtime/scheduler.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/error.h"
 
@@ -19,6 +20,12 @@ int64_t count_waiting_tokens(const ScheduledRequest& request) {
 
 }  // namespace
 
+Scheduler::Scheduler(StepLimits limits)
+    : limits_(limits),
+      step_tokens_(limits.preferred_num_tokens > 0
+                       ? std::min(limits.preferred_num_tokens, limits.max_num_tokens)
+                       : limits.max_num_tokens) {}
+
 void Scheduler::add(std::shared_ptr<ScheduledRequest> request) {
   CHECK(!request->request.sequences.empty());
   num_waiting_tokens_ += count_waiting_tokens(*request);
@@ -34,16 +41,16 @@ std::vector<StepItem> Scheduler::next_step() {
     const std::shared_ptr<ScheduledRequest>& request = first->second;
     const std::vector<Sequence>& sequences = request->request.sequences;
     const int64_t length = sequences[request->num_scheduled].num_tokens();
-    const bool fits = num_tokens + length <= limits_.max_num_tokens &&
+    const bool fits = num_tokens + length <= step_tokens_ &&
                       static_cast<int64_t>(step.size()) < limits_.max_num_sequences;
     if (!fits && !step.empty()) break;
-    virtual_time_ = tag;
+    virtual_time_ = std::max(virtual_time_, tag);
     num_tokens += length;
     num_waiting_tokens_ -= length;
     step.push_back({.request = request, .sequence = request->num_scheduled++});
     auto entry = queue_.extract(first);
     if (request->num_scheduled == sequences.size()) {
-      advance_past_last(tag, length);
+      leave(tag, length);
       continue;
     }
     entry.key().first = tag + length;
@@ -74,19 +81,18 @@ std::vector<std::shared_ptr<ScheduledRequest>> Scheduler::clear() {
   return all;
 }
 
-// A request whose last sequence had `num_tokens` has left the queue.
-void Scheduler::advance_past_last(int64_t tag, int64_t num_tokens) {
-  if (queue_.empty()) return;
+// A request has left the queue; its last sequence was served at `tag`.
+void Scheduler::leave(int64_t tag, int64_t num_tokens) {
   const auto num_requests = static_cast<int64_t>(queue_.size()) + 1;
   const int64_t share = (num_tokens + num_requests - 1) / num_requests;
-  virtual_time_ = std::min(tag + share, queue_.begin()->first.first);
+  virtual_time_ = std::max(virtual_time_, std::min(virtual_time_ + share, tag + num_tokens));
 }
 
 void Scheduler::check_integrity() const {
   int64_t num_tokens = 0;
   for (const auto& [key, request] : queue_) {
     const int64_t lead = key.first - virtual_time_;
-    CHECK(lead >= 0 && lead <= limits_.max_seq_len, "a tag is {} from the virtual time", lead);
+    CHECK(std::abs(lead) <= limits_.max_seq_len, "a tag is {} from the virtual time", lead);
     CHECK(key.second < num_arrived_);
     CHECK(request->num_scheduled < request->request.sequences.size());
     num_tokens += count_waiting_tokens(*request);

@@ -32,17 +32,17 @@ struct StepItem {
 
 // Start-time fair queueing over requests, in tokens (Goyal, Vin, Cheng: Start-time Fair Queueing,
 // 1996): a request's tag grows by the tokens of each sequence scheduled, the lowest tag goes first,
-// and a new request starts at the virtual time, which is the tag served last. So a short request
+// and a new request starts at the virtual time, which is the highest tag served. So a short request
 // overtakes the rest of a long one, and requests of equal weight take turns.
 //
-// A request that leaves takes its share of service with it, which would let an endless stream of
-// short requests hold the virtual time still and starve the rest of a long one. So its last tokens,
-// divided by the number of requests, are added to the virtual time, at most up to the lowest tag.
-// All tags lie within max_seq_len above the virtual time, which bounds what a request waits for: a
-// small multiple of max_seq_len for each request in the queue.
+// A request that leaves never comes back with a higher tag, so an endless stream of short requests
+// would hold the virtual time still and starve the rest of a long one. Therefore the last tokens of
+// a request move it too: by their share for each request in the queue, at most to the tag at which
+// the request would have gone on. All tags lie within max_seq_len of the virtual time, and what a
+// sequence waits for is at most a small multiple of max_seq_len for each request in the queue.
 class Scheduler {
  public:
-  explicit Scheduler(StepLimits limits) : limits_(limits) {}
+  explicit Scheduler(StepLimits limits);
 
   void add(std::shared_ptr<ScheduledRequest> request);
 
@@ -66,9 +66,10 @@ class Scheduler {
  private:
   using Tag = std::pair<int64_t, uint64_t>;  // virtual start in tokens, order of arrival
 
-  void advance_past_last(int64_t tag, int64_t num_tokens);
+  void leave(int64_t tag, int64_t num_tokens);
 
   StepLimits limits_;
+  int64_t step_tokens_;  // a step ends before it has more, its first sequence excepted
   std::map<Tag, std::shared_ptr<ScheduledRequest>> queue_;  // requests with unscheduled sequences
   int64_t virtual_time_ = 0;                                // where new requests start
   uint64_t num_arrived_ = 0;
