@@ -19,10 +19,25 @@ std::string_view to_string(ErrorCode code) {
   return "unknown";
 }
 
+namespace {
+
+// Texts quote names from foreign files; on a terminal and in a log they must stay plain text.
+std::string printable(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    const bool control =
+        (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+    out += control ? fmt::format("\\x{:02x}", c) : std::string(1, c);
+  }
+  return out;
+}
+
+}  // namespace
+
 Error::Error(ErrorCode code, std::string message, std::string hint)
-    : std::runtime_error(hint.empty() ? message : message + "; " + hint),
+    : std::runtime_error(printable(hint.empty() ? message : message + "; " + hint)),
       code_(code),
-      message_(std::move(message)),
+      message_(printable(message)),
       hint_(std::move(hint)) {}
 
 void throw_internal_error(const char* file, int line, const char* condition,

@@ -24,6 +24,7 @@ enum class ErrorCode {
 std::string_view to_string(ErrorCode code);
 
 // An error with a remedy. `message` says what, where and the limit; `hint` says what to do.
+// Control characters in them are shown as \xNN, newlines and tabs excepted.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, std::string message, std::string hint = {});

@@ -228,7 +228,13 @@ size_t Server::num_connections() const {
 }
 
 void Server::post(std::function<void()> work) {
-  asio::post(impl_->core_->io, std::move(work));
+  asio::post(impl_->core_->io, [moved = std::move(work)] {
+    try {
+      moved();
+    } catch (const std::exception& e) {
+      log::error("http: posted work failed: {}", e.what());
+    }
+  });
 }
 
 void Server::stop_accepting() {

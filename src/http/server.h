@@ -65,7 +65,7 @@ class Server {
   size_t num_connections() const;  // open now
 
   // Runs `work` on a worker: for what other threads would rather not do themselves, such as writing
-  // a long answer. Any thread. Dropped when the server has stopped. `work` must not throw.
+  // a long answer. Any thread. Dropped when the server has stopped. What it throws is logged.
   void post(std::function<void()> work);
 
   // The three below may be called from any thread but a worker's.

@@ -14,6 +14,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Enough rows to keep a thread's products at full rate, few enough that its share of the widest
+// activation stays in its second-level cache: docs/performance.md has the measurement.
+constexpr int64_t kStepTokensPerThread = 256;
+
 void require_cpu(const std::optional<Device>& device) {
   if (!device || device->kind == DeviceKind::kCpu) return;
   throw Error(ErrorCode::kUnsupported,
@@ -82,6 +86,7 @@ std::unique_ptr<LoadedModel> LoadedModel::open(const fs::path& path, const LoadO
   const CheckpointSource source(files.weights, files.naming);
   loaded->plan =
       plan_model(config, step_limits(config, files.build), source, loaded->device, precision);
+  loaded->plan.limits.preferred_num_tokens = kStepTokensPerThread * loaded->pool->num_threads();
   auto ops = std::make_unique<CpuOps>(*loaded->pool, loaded->isa, precision,
                                       loaded->plan.activation_bytes());
   ParameterList placed;

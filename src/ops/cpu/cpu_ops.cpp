@@ -12,8 +12,7 @@ namespace millrace {
 namespace {
 
 struct CpuPreparedWeight : PreparedWeight {
-  Buffer memory;
-  cpu::PackedWeight packed;
+  cpu::PackedWeight packed;  // in memory of the ops
 };
 
 cpu::Epilogue epilogue(ActivationFunction f) {
@@ -86,9 +85,21 @@ Tensor CpuOps::place(const Tensor& host) {
 }
 
 Tensor CpuOps::place_copy(const Tensor& host) {
-  const Buffer& copy = placed_.emplace_back(Buffer::host(host.numel() * size_of(DType::kF32)));
-  cpu::convert(kernels_, pool_, host.data, host.dtype, copy.data(), DType::kF32, host.numel());
-  return Tensor::contiguous(copy.data(), DType::kF32, host.shape);
+  void* copy = allocate_weight(host.numel() * size_of(DType::kF32));
+  cpu::convert(kernels_, pool_, host.data, host.dtype, copy, DType::kF32, host.numel());
+  return Tensor::contiguous(copy, DType::kF32, host.shape);
+}
+
+// Blocks are large so that weights share huge pages.
+void* CpuOps::allocate_weight(int64_t bytes) {
+  constexpr int64_t kBlockBytes = 16 * 1024 * 1024;
+  if (weight_memory_.empty() ||
+      weight_block_.used() + bytes + Arena::kAlignment > weight_block_.capacity()) {
+    const Buffer& block =
+        weight_memory_.emplace_back(Buffer::host(std::max(kBlockBytes, bytes + Arena::kAlignment)));
+    weight_block_ = Arena(block.data(), block.bytes(), Device{});
+  }
+  return weight_block_.allocate(DType::kU8, {bytes}).data;
 }
 
 void CpuOps::prepare(Linear& linear) {
@@ -96,9 +107,9 @@ void CpuOps::prepare(Linear& linear) {
   const int64_t n = linear.out_features();
   const int64_t k = linear.in_features();
   auto prepared = std::make_shared<CpuPreparedWeight>();
-  prepared->memory = Buffer::host(cpu::packed_weight_bytes(kernels_, dtype, n, k));
-  prepared->packed = cpu::pack_weight(kernels_, pool_, dtype, linear.weight.data,
-                                      linear.weight.dtype, n, k, prepared->memory.data());
+  prepared->packed =
+      cpu::pack_weight(kernels_, pool_, dtype, linear.weight.data, linear.weight.dtype, n, k,
+                       allocate_weight(cpu::packed_weight_bytes(kernels_, dtype, n, k)));
   linear.prepared = std::move(prepared);
   linear.weight.data = nullptr;
   linear.input = {.dtype = dtype};

@@ -42,7 +42,11 @@ class CpuOps : public Ops {
   ThreadPool& pool_;
   const cpu::Kernels& kernels_;
   Buffer arena_memory_;
-  std::vector<Buffer> placed_;  // copies made by place()
+  void* allocate_weight(int64_t bytes);
+
+  std::vector<Buffer>
+      weight_memory_;   // blocks that packed weights and copies lie in, one after another
+  Arena weight_block_;  // what is left of the last one
 };
 
 }  // namespace millrace
