@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace millrace {
@@ -11,6 +12,7 @@ namespace {
 
 constexpr int64_t kCacheLine = 64;  // and the width of an AVX-512 register
 constexpr int64_t kHugePage = 2 * 1024 * 1024;
+constexpr int64_t kAddressable = int64_t{1} << 47;  // bytes; more is not asked of the allocator
 
 }  // namespace
 
@@ -19,8 +21,12 @@ Buffer Buffer::host(int64_t bytes) {
   // in long strides that would otherwise miss the TLB.
   const bool large = bytes >= 2 * kHugePage;
   const int64_t alignment = large ? kHugePage : kCacheLine;
-  const int64_t rounded = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-  void* data = std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(rounded));
+  void* data = nullptr;
+  int64_t rounded = 0;
+  if (bytes <= kAddressable) {
+    rounded = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+    data = std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(rounded));
+  }
   if (!data) {
     throw Error(ErrorCode::kIo, fmt::format("cannot allocate {} bytes of memory", bytes),
                 "use a smaller model or a smaller max_num_tokens, or free memory on this machine");

@@ -27,6 +27,12 @@ TEST(ErrorTest, WithoutHintTheTextIsTheMessage) {
   EXPECT_TRUE(error.hint().empty());
 }
 
+TEST(ErrorTest, ForeignControlCharactersAreShown) {
+  const Error error(ErrorCode::kCorrupt, std::string("tensor a\x1b[2J\0b\x7f", 15) + "\n\tc");
+  EXPECT_EQ(error.message(), "tensor a\\x1b[2J\\x00b\\x7f\n\tc");
+  EXPECT_EQ(error.what(), error.message());
+}
+
 TEST(ErrorTest, EveryCodeHasItsName) {
   std::set<std::string_view> names;
   for (ErrorCode code : {ErrorCode::kInvalidArgument, ErrorCode::kNotFound, ErrorCode::kUnsupported,

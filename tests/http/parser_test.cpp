@@ -188,6 +188,7 @@ std::vector<Row> rows() {
       {"length huge", 413, length(" 18446744073709551615")},
       {"length and chunked", 400, coding(" chunked~Content-Length: 5")},
       {"chunked and length", 400, length(" 5~Transfer-Encoding: chunked")},
+      {"unknown coding and length", 400, coding(" gzip~Content-Length: 5")},
       {"chunked", 0, coding(" chunked")},
       {"chunked in 1.0", 400, "POST / HTTP/1.0~Host: h~Transfer-Encoding: chunked~~0~~"},
       {"chunked twice", 400, coding(" chunked~Transfer-Encoding: chunked")},

@@ -168,6 +168,7 @@ TEST(BufferTest, NoMemoryIsAnErrorWithItsSize) {
   const Error error = test::error_of([] { Buffer::host(int64_t{1} << 60); });
   EXPECT_EQ(error.code(), ErrorCode::kIo);
   EXPECT_THAT(error.what(), HasSubstr("1152921504606846976 bytes"));
+  EXPECT_THROW(Buffer::host(INT64_MAX), Error);
 }
 
 }  // namespace
