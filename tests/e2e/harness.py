@@ -42,7 +42,7 @@ class Server:
         self._reader.start()
         if not self._ready.wait(timeout) or self.port is None:
             self.process.kill()
-            raise RuntimeError(f"no ready line within {timeout} s:\n{self.log()}")
+            raise RuntimeError(f"no ready line (limit {timeout} s):\n{self.log()}")
 
     def _read(self):
         for line in self.process.stdout:

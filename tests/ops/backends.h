@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -86,6 +87,10 @@ struct Backend {
   Precision precision;
   std::function<std::unique_ptr<TestDevice>()> make;
 };
+
+inline void PrintTo(const Backend& backend, std::ostream* out) {
+  *out << backend.name;
+}
 
 inline void add_cpu_backends(std::vector<Backend>& all) {
   for (const cpu::Isa isa : cpu::supported_isas(cpu_features())) {

@@ -317,9 +317,4 @@ INSTANTIATE_TEST_SUITE_P(Backends, OpsTest, testing::ValuesIn(all_backends()),
                          [](const auto& backend) { return backend.param.name; });
 
 }  // namespace
-
-void PrintTo(const Backend& backend, std::ostream* out) {
-  *out << backend.name;
-}
-
 }  // namespace millrace
