@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kFormatName = "millrace-engine";
 constexpr std::string_view kManifest = "manifest.json";
+constexpr std::string_view kConfig = "config.json";
 constexpr std::string_view kHfConfig = "hf_config.json";
 constexpr std::string_view kSeal = "\"manifest_sha256\": ";
 constexpr std::string_view kWeights = "rank0.safetensors";
@@ -123,6 +124,11 @@ double shortest_double(float value) {
   return out;
 }
 
+// Its users' word for the tanh form of GELU is transformers'.
+std::string_view hidden_act_name(ActivationFunction function) {
+  return function == ActivationFunction::kGeluTanh ? "gelu_new" : to_string(function);
+}
+
 // TensorRT-LLM's schema, so that its users can read it: docs/engine_format.md lists the fields.
 std::string config_text(const EngineContents& contents) {
   const ModelConfig& model = contents.model;
@@ -140,7 +146,7 @@ std::string config_text(const EngineContents& contents) {
                     {"hidden_size", model.hidden_size},
                     {"num_hidden_layers", model.num_layers},
                     {"num_attention_heads", model.num_heads},
-                    {"hidden_act", to_string(model.hidden_act)},
+                    {"hidden_act", hidden_act_name(model.hidden_act)},
                     {"intermediate_size", model.intermediate_size},
                     {"norm_epsilon", shortest_double(model.norm_eps)},
                     {"position_embedding_type", "learned_absolute"},
@@ -296,9 +302,11 @@ Engine Engine::open(const fs::path& directory, ThreadPool& pool) {
   for (const FileIdentity& file : engine.manifest.files) verify(directory, file, pool);
   ModelFiles& files = engine.files;
   files.path = directory;
-  for (const std::string& name : hf_config_files()) {
-    if (!listed.contains(engine_name(name))) continue;
-    files.config_texts.emplace(name, read_file((directory / engine_name(name)).string()));
+  for (const std::string& name : listed) {
+    const bool ours = name == kConfig || name == "tokenizer.json" || name == kWeights;
+    if (ours) continue;
+    files.config_texts.emplace(name == kHfConfig ? "config.json" : name,
+                               read_file((directory / name).string()));
   }
   files.tokenizer_json = read_file((directory / "tokenizer.json").string());
   files.weights = Checkpoint::from_file((directory / kWeights).string());

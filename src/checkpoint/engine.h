@@ -33,7 +33,7 @@ struct EngineManifest {
   std::vector<std::string> targets;            // "cpu", later "sm_90a", ...
   std::vector<FileIdentity> sources;           // files of the checkpoint
   std::vector<FileIdentity> files;             // files of this engine, the manifest excepted
-  std::map<std::string, std::string> formats;  // module path of each Linear -> its WeightFormat
+  std::map<std::string, std::string> formats;  // name of each matrix -> its WeightFormat
 };
 
 // What goes into an engine beside the files that are copied from the checkpoint.

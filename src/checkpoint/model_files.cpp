@@ -2,10 +2,34 @@
 #include "checkpoint/model_files.h"
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace millrace {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+// The folders that modules.json gives to sentence-transformers' modules. Names of a foreign file:
+// only plain folders of this directory count.
+std::vector<std::string> module_folders(const ConfigTexts& texts, const fs::path& directory) {
+  const auto modules = texts.find("modules.json");
+  if (modules == texts.end()) return {};
+  const std::string what = (directory / "modules.json").string();
+  const json::value parsed = json::parse(modules->second, what);
+  std::vector<std::string> folders;
+  if (!parsed.is_array()) return folders;  // ModelConfig::from_hf says what is wrong with it
+  for (const json::value& module : parsed.get_array()) {
+    const std::string folder =
+        json::Reader(json::as_object(module, what), what).string("path").value_or("");
+    const bool plain = !folder.empty() && folder.find('/') == std::string::npos &&
+                       folder.front() != '.' && folder.find('\0') == std::string::npos;
+    if (plain) folders.push_back(folder);
+  }
+  return folders;
+}
+
+}  // namespace
 
 ConfigTexts read_config_texts(const fs::path& directory) {
   constexpr size_t kMaxConfigBytes = 16 * 1024 * 1024;
@@ -17,6 +41,11 @@ ConfigTexts read_config_texts(const fs::path& directory) {
   for (const std::string& name : hf_config_files()) {
     const fs::path file = directory / name;
     if (fs::is_regular_file(file)) texts.emplace(name, read_file(file.string(), kMaxConfigBytes));
+  }
+  for (const std::string& folder : module_folders(texts, directory)) {
+    const fs::path file = directory / folder / "config.json";
+    if (fs::is_regular_file(file))
+      texts.emplace(folder + "/config.json", read_file(file.string(), kMaxConfigBytes));
   }
   return texts;
 }

@@ -227,8 +227,6 @@ const std::vector<std::string>& hf_config_files() {
                                                  "sentence_bert_config.json",
                                                  "config_sentence_transformers.json",
                                                  "tokenizer_config.json",
-                                                 "1_Pooling/config.json",
-                                                 "2_Normalize/config.json",
                                                  "special_tokens_map.json"};
   return files;
 }

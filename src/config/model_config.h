@@ -49,7 +49,8 @@ struct ModelConfig {
   static ModelConfig from_hf(const ConfigTexts& texts, const std::string& where);
 };
 
-// The files that from_hf() may ask for; whoever collects texts from a directory looks for these.
+// The files that from_hf() may ask for, beside the config.json of each folder that modules.json
+// names.
 const std::vector<std::string>& hf_config_files();
 
 }  // namespace millrace
