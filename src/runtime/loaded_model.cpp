@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 // Enough rows to keep a thread's products at full rate, few enough that its share of the widest
 // activation stays in its second-level cache: docs/performance.md has the measurement.
-constexpr int64_t kStepTokensPerThread = 256;
+constexpr int64_t kStepTokensPerThread = 512;
 
 void require_cpu(const std::optional<Device>& device) {
   if (!device || device->kind == DeviceKind::kCpu) return;

@@ -85,6 +85,25 @@ def test_truncate_false_refuses_over_length(client, texts, golden):
     assert len(fits.data) == 1
 
 
+def test_truncation_direction(client):
+    long = " ".join(f"word{i}" for i in range(400))
+    right, left = (
+        client.embeddings.create(model=MODEL, input=long, encoding_format="float",
+                                 extra_body={"truncation_direction": direction}).data[0]
+        for direction in ("Right", "Left"))
+    assert right.truncated and left.truncated
+    assert right.embedding != left.embedding
+    default = client.embeddings.create(model=MODEL, input=long, encoding_format="float").data[0]
+    assert default.embedding == right.embedding
+
+
+def test_normalize(client):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.embeddings.create(model=MODEL, input="a", extra_body={"normalize": False})
+    assert refused.value.param == "normalize"
+    assert client.embeddings.create(model=MODEL, input="a", extra_body={"normalize": True}).data
+
+
 def test_reply_shape_and_usage(client, texts, golden):
     reply = client.embeddings.create(model=MODEL, input=texts[:7])
     assert reply.object == "list"
@@ -138,6 +157,12 @@ def test_unknown_fields_are_accepted_and_named(server):
     reply = httpx2.post(f"{server.url}/v1/embeddings", json={"input": "a", "shoe_size": 43})
     assert reply.status_code == 200
     assert "shoe_size" in reply.headers["x-ignored-fields"]
+
+
+def test_default_route(server):
+    default, named = (httpx2.post(server.url + path, json={"input": "a"}) for path in ("/", "/v1/embeddings"))
+    assert default.status_code == 200
+    assert default.json() == named.json()
 
 
 def test_user_field_and_other_spellings_of_json(server):
