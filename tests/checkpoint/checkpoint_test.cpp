@@ -159,6 +159,17 @@ TEST(ModelFilesTest, OpensADirectoryAsItIs) {
   EXPECT_THAT(files.weights.names(), SizeIs(40));
 }
 
+TEST(ModelFilesTest, ReadsTheModuleFoldersOfThisDirectoryAlone) {
+  const TempDir dir;
+  dir.write("outside/config.json", "{}");
+  dir.write("model/modules.json",
+            R"([{"type": "a.Pooling", "path": "pooled"}, {"path": "../outside"},
+      {"path": ".."}, {"path": "/etc"}, {"path": ""}, {"path": "absent"}])");
+  dir.write("model/pooled/config.json", R"({"pooling_mode": "mean"})");
+  EXPECT_THAT(read_config_texts(dir.path() / "model"),
+              UnorderedElementsAre(Key("modules.json"), Key("pooled/config.json")));
+}
+
 TEST(ModelFilesTest, NamesWhatIsMissing) {
   const TempDir dir;
   EXPECT_THAT(error_of([&] { open_hf_directory(dir.path() / "none"); }).what(),

@@ -23,7 +23,9 @@ using testing::IsEmpty;
 ConfigTexts golden(const std::string& name) {
   const fs::path directory = fs::path(MILLRACE_SOURCE_DIR) / "tests" / "golden" / name;
   ConfigTexts texts;
-  for (const std::string& file : hf_config_files()) {
+  std::vector<std::string> files = hf_config_files();
+  files.push_back("1_Pooling/config.json");  // the folder that modules.json names
+  for (const std::string& file : files) {
     if (fs::exists(directory / file)) texts[file] = read_file((directory / file).string());
   }
   return texts;
