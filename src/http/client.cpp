@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "http/request_head.h"
 
 namespace millrace::http {
 
@@ -23,21 +24,6 @@ namespace {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 using boost::system::error_code;
-
-// The request's head. Requires: names and values without line breaks.
-std::string request_head(std::string_view method, std::string_view target, std::string_view host,
-                         uint16_t port, const Headers& headers, size_t body_size) {
-  std::string head = fmt::format("{} {} HTTP/1.1\r\n", method, target);
-  if (!headers.find("host")) head += fmt::format("host: {}:{}\r\n", host, port);
-  for (const auto& [name, value] : headers) {
-    CHECK((name + value).find_first_of("\r\n") == std::string::npos, "header {}", name);
-    head += fmt::format("{}: {}\r\n", name, value);
-  }
-  if (body_size > 0 || method == "POST" || method == "PUT") {
-    head += fmt::format("content-length: {}\r\n", body_size);
-  }
-  return head + "\r\n";
-}
 
 }  // namespace
 
@@ -107,7 +93,7 @@ void Client::close() {
 Response Client::request(std::string_view method, std::string_view target, const Headers& headers,
                          std::string_view body) {
   Connection& c = *connection_;
-  const std::string head = request_head(method, target, c.host, c.port, headers, body.size());
+  const std::string head = write_request_head(method, target, c.host, c.port, headers, body.size());
   while (true) {
     if (!c.stream) c.connect();
     c.stream->expires_after(c.options.timeout);

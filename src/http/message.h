@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -47,6 +48,7 @@ struct Request {
   Headers headers;
   std::string body;
   std::string remote;  // "127.0.0.1:40312"
+  std::string id;      // x-request-id as sent, or made here; every answer carries it back
   std::string route;   // the pattern that the router matched; empty when none did
   std::chrono::steady_clock::time_point received_at{};  // the whole request was there
 };
@@ -58,6 +60,11 @@ struct Response {
   Headers headers;
   std::string body;
 };
+
+// What an error that a handler never saw is answered with. `request` holds what is known of it:
+// nothing when its head could not be read.
+using ErrorBody =
+    std::function<Response(int status, std::string_view message, const Request& request)>;
 
 Response json_response(int status, std::string body);
 Response text_response(int status, std::string body);

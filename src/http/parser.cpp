@@ -319,4 +319,18 @@ Request RequestParser::take() {
   return std::move(impl_->collector->request);
 }
 
+const Request& RequestParser::request() const {
+  return impl_->collector->request;
+}
+
+Request RequestParser::take_head() {
+  Request request = std::move(impl_->collector->request);
+  request.body = {};
+  return request;
+}
+
+size_t RequestParser::body_bytes() const {
+  return impl_->collector->request.body.size();
+}
+
 }  // namespace millrace::http

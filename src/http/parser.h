@@ -50,6 +50,10 @@ class RequestParser {
   bool expects_continue() const;  // requires header_done(): it waits for a 100 before the body
   Request take();                 // requires done()
 
+  const Request& request() const;  // what is known so far; empty before header_done()
+  Request take_head();             // the same, without the body, of one that will not be finished
+  size_t body_bytes() const;       // read so far
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

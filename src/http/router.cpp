@@ -43,7 +43,8 @@ const Router::Route* Router::match(std::string_view path) const {
 void Router::handle(std::shared_ptr<Exchange> exchange) const {
   const Request& request = exchange->request();
   const auto error = [&](int status, const std::string& message) {
-    return error_body_ ? error_body_(status, message) : text_response(status, message + "\n");
+    return error_body_ ? error_body_(status, message, request)
+                       : text_response(status, message + "\n");
   };
   const Route* route = match(lookup_path(request));
   if (!route) {

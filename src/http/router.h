@@ -15,7 +15,6 @@ namespace millrace::http {
 // Built before the server starts, const after. HEAD is answered by the handler of GET.
 class Router {
  public:
-  using ErrorBody = std::function<Response(int status, std::string_view message)>;
   using Rewrite = std::function<std::string(std::string_view path)>;
 
   explicit Router(ErrorBody error_body = {}) : error_body_(std::move(error_body)) {}

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,7 @@ struct AccessRecord {
   size_t response_bytes = 0;             // head and body as written
   std::chrono::nanoseconds duration{0};  // whole request received to last byte written
   bool client_gone = false;              // nobody was there to read the answer
+  const Headers* response_headers = nullptr;  // of the answer; null when there was none
 };
 
 // What a client may ask of us, and how long it may take.
@@ -35,15 +37,22 @@ struct ServerOptions {
   size_t max_header_bytes = 64 * 1024;       // request line and headers; beyond: 414 or 431
   size_t max_headers = 100;                  // header fields; beyond: 431
   size_t max_body_bytes = 32 * 1024 * 1024;  // decoded body; beyond: 413
+  // Of all connections together: bodies of requests from their first byte on, bodies of answers to
+  // their last one; beyond: 503.
+  size_t max_total_body_bytes = size_t{1} << 30;
 
-  std::chrono::milliseconds header_timeout{10'000};  // first byte to last header; then 408
-  std::chrono::milliseconds body_timeout{60'000};    // without a byte of the body; then 408
-  std::chrono::milliseconds write_timeout{60'000};   // without progress; then closed
-  std::chrono::milliseconds idle_timeout{75'000};    // between requests; then closed
+  std::chrono::milliseconds header_timeout{10'000};    // first byte to last header; then 408
+  std::chrono::milliseconds body_timeout{60'000};      // without a byte of the body; then 408
+  std::chrono::milliseconds receive_timeout{600'000};  // first byte to last of the body; then 408
+  std::chrono::milliseconds write_timeout{60'000};     // without progress; then closed
+  std::chrono::milliseconds idle_timeout{75'000};      // between requests; then closed
 
+  // Looks at a request whose body is not read yet; what it returns is sent instead of reading on,
+  // and the connection closes. On a worker; must be quick, must not throw.
+  std::function<std::optional<Response>(const Request& head)> admit;
   // The answer to a request that never reaches a handler (400, 404, 405, 408, 413, 414, 417, 431,
   // 500, 501, 503, 505). Any thread. Default: the message as plain text.
-  std::function<Response(int status, std::string_view message)> error_body;
+  ErrorBody error_body;
   // Called on a worker after each answer, protocol errors included. Must be quick, must not throw.
   std::function<void(const AccessRecord&)> on_access;
 };

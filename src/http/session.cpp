@@ -38,8 +38,9 @@ ParserLimits parser_limits(const ServerOptions& options) {
 
 }  // namespace
 
-Response error_response(const Core& core, int status, std::string_view message) {
-  if (core.options.error_body) return core.options.error_body(status, message);
+Response error_response(const Core& core, int status, std::string_view message,
+                        const Request& request) {
+  if (core.options.error_body) return core.options.error_body(status, message, request);
   return text_response(status, std::string(message) + "\n");
 }
 
@@ -141,38 +142,81 @@ Task<void> Session::read_some() {
   }
 }
 
+void Session::refuse_to_read(int status, std::string_view message) {
+  refuse_to_read(error_response(*core_, status, message, parser_.request()));
+}
+
+void Session::refuse_to_read(Response response) {
+  refused_ = parser_.take_head();
+  refused_.remote = remote_;
+  refused_.id = core_->ids.choose(refused_.headers.find("x-request-id").value_or(""));
+  refusal_ = std::move(response);
+  refusal_->headers.set("x-request-id", refused_.id);
+}
+
+bool Session::hold_body_bytes(size_t count) {
+  const size_t others = core_->body_bytes.fetch_add(count - held_body_bytes_) - held_body_bytes_;
+  held_body_bytes_ = count;
+  return others + count <= core_->options.max_total_body_bytes;
+}
+
 Task<Session::Next> Session::read_request() {
   const ServerOptions& options = core_->options;
   bool in_header = false;
+  bool in_body = false;
   bool sent_continue = false;
+  Clock::time_point receive_by{};  // set with the first byte
   set_deadline(num_requests_ == 0 ? std::min(options.header_timeout, options.idle_timeout)
                                   : options.idle_timeout);
   while (true) {
     if (begin_ < end_) {
+      if (!in_header && !in_body) receive_by = Clock::now() + options.receive_timeout;
       begin_ += parser_.feed({buffer_.data() + begin_, end_ - begin_});
-      if (parser_.failed()) co_return Next::kRefuse;
+      if (parser_.failed()) {
+        refuse_to_read(parser_.failure().status, parser_.failure().message);
+        co_return Next::kRefuse;
+      }
+      if (parser_.header_done() && !in_body) {
+        in_body = true;
+        if (options.admit) {
+          if (auto response = options.admit(parser_.request())) {
+            refuse_to_read(std::move(*response));
+            co_return Next::kRefuse;
+          }
+        }
+      }
+      if (!hold_body_bytes(parser_.body_bytes())) {
+        refuse_to_read(503, fmt::format("the requests in work hold {} bytes together, which is the "
+                                        "limit; try again",
+                                        options.max_total_body_bytes));
+        refusal_->headers.set("retry-after", "1");
+        co_return Next::kRefuse;
+      }
       if (parser_.done()) co_return Next::kRequest;
     }
     if (must_close() || broken_) co_return Next::kClose;
-    if (peer_closed_ || timed_out_) co_return parser_.started() ? Next::kRefuse : Next::kClose;
+    if (peer_closed_ || timed_out_) {
+      if (!parser_.started()) co_return Next::kClose;
+      if (timed_out_) {
+        refuse_to_read(408, "the request took too long to arrive");
+      } else {
+        refuse_to_read(400, "the connection was closed in the middle of a request");
+      }
+      co_return Next::kRefuse;
+    }
     if (parser_.header_done()) {
       if (parser_.expects_continue() && !sent_continue && begin_ == end_) {
         sent_continue = true;
         if (!co_await write("HTTP/1.1 100 Continue\r\n\r\n", {})) co_return Next::kClose;
       }
-      set_deadline(options.body_timeout);
+      // The last byte has its own deadline: a body that drips must not hold a connection for ever.
+      set_deadline(std::min<Clock::duration>(options.body_timeout, receive_by - Clock::now()));
     } else if (parser_.started() && !in_header) {
       in_header = true;  // one deadline for the whole head, however slowly it drips
       set_deadline(options.header_timeout);
     }
     co_await read_some();
   }
-}
-
-ParseFailure Session::refusal() const {
-  if (parser_.failed()) return parser_.failure();
-  if (timed_out_) return {.status = 408, .message = "the request took too long to arrive"};
-  return {.status = 400, .message = "the connection was closed in the middle of a request"};
 }
 
 void Session::take_answer(std::optional<Response> response) {
@@ -221,6 +265,7 @@ Task<bool> Session::serve() {
   Request parsed = parser_.take();
   parsed.remote = remote_;
   parsed.received_at = Clock::now();
+  parsed.id = core_->ids.choose(parsed.headers.find("x-request-id").value_or(""));
   const size_t request_bytes = parsed.body.size();
   std::shared_ptr<const Request> request;
   std::weak_ptr<Exchange> waiting;
@@ -236,7 +281,7 @@ Task<bool> Session::serve() {
     } catch (const std::exception& e) {
       log::error("http: the handler of {} {} failed: {}", request->method, request->path, e.what());
       if (const auto open = waiting.lock()) {
-        open->respond(error_response(*core_, 500, "internal error"));
+        open->respond(error_response(*core_, 500, "internal error", *request));
       }
     }
   }
@@ -244,13 +289,19 @@ Task<bool> Session::serve() {
 
   const bool gone = peer_closed_ || broken_ || !answered_;
   if (answered_ && !answer_ && !gone) {
-    answer_ = error_response(*core_, 500, "the request was dropped without an answer");
+    answer_ = error_response(*core_, 500, "the request was dropped without an answer", *request);
   }
   AccessRecord record{.request = *request, .status = 499, .request_bytes = request_bytes};
   record.client_gone = gone;
   bool keep_alive = false;
   if (answered_ && answer_ && !broken_) {
     keep_alive = client_goes_on && !gone && !core_->draining && !core_->stopping;
+    if (!hold_body_bytes(request_bytes + answer_->body.size())) {
+      answer_ = error_response(*core_, 503, "the answers in work need more memory than is allowed",
+                               *request);
+      answer_->headers.set("retry-after", "1");
+    }
+    answer_->headers.set("x-request-id", request->id);
     const std::string head = write_head(*answer_, request->version, keep_alive);
     const bool bodiless = request->method == "HEAD" || status_forbids_body(answer_->status);
     const std::string_view body = bodiless ? std::string_view() : answer_->body;
@@ -260,10 +311,12 @@ Task<bool> Session::serve() {
       keep_alive = false;
       record.client_gone = true;
     }
-    answer_.reset();
+    record.response_headers = &answer_->headers;
   }
+  hold_body_bytes(0);
   record.duration = Clock::now() - request->received_at;
   if (core_->options.on_access) core_->options.on_access(record);
+  answer_.reset();
   co_return keep_alive;
 }
 
@@ -286,12 +339,12 @@ Task<bool> Session::write(std::string_view head, std::string_view body) {
   co_return true;
 }
 
-// Answers a request that never reaches the handler, and closes.
-Task<void> Session::refuse(const ParseFailure& failure) {
+Task<void> Session::refuse() {
+  hold_body_bytes(0);
   const auto begun = Clock::now();
-  const Request request{.remote = remote_};
-  AccessRecord record{.request = request, .status = failure.status};
-  const Response response = error_response(*core_, failure.status, failure.message);
+  const Response& response = *refusal_;
+  AccessRecord record{
+      .request = refused_, .status = response.status, .response_headers = &response.headers};
   const std::string head = write_head(response, 11, false);
   record.response_bytes = head.size() + response.body.size();
   record.client_gone = !co_await write(head, response.body);
@@ -314,8 +367,8 @@ Task<void> Session::linger() {
 
 Task<void> Session::run(bool refused) {
   if (refused) {
-    const ParseFailure full{.status = 503, .message = "too many connections"};
-    co_await refuse(full);
+    refuse_to_read(503, "too many connections");
+    co_await refuse();
     co_return;
   }
   do {
@@ -327,8 +380,7 @@ Task<void> Session::run(bool refused) {
     const Next next = co_await read_request();
     if (next == Next::kClose) co_return;
     if (next == Next::kRefuse) {
-      const ParseFailure failure = refusal();
-      co_await refuse(failure);
+      co_await refuse();
       co_return;
     }
   } while (co_await serve());

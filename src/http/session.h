@@ -22,6 +22,7 @@
 
 #include "http/exchange.h"
 #include "http/parser.h"
+#include "http/request_ids.h"
 #include "http/server.h"
 
 namespace millrace::http {
@@ -44,6 +45,8 @@ class Session;
 struct Core {
   ServerOptions options;
   Handler handler;
+  RequestIds ids;
+  std::atomic<size_t> body_bytes{0};  // held by all sessions
   std::atomic<bool> draining{false};
   std::atomic<bool> stopping{false};
   std::mutex mutex;
@@ -52,11 +55,13 @@ struct Core {
   asio::io_context io;
 };
 
-Response error_response(const Core& core, int status, std::string_view message);
+Response error_response(const Core& core, int status, std::string_view message,
+                        const Request& request);
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(std::shared_ptr<Core> core, Socket socket);
+  ~Session() { hold_body_bytes(0); }
 
   // Registers the session and runs it until the connection ends. A `refused` one is told 503.
   void start(bool refused);
@@ -73,9 +78,11 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<void> read_some();  // sets peer_closed_ or broken_ where the peer has gone
   Task<void> wait_for_answer(std::weak_ptr<Exchange> exchange);
   Task<bool> write(std::string_view head, std::string_view body);
-  Task<void> refuse(const ParseFailure& failure);  // lives in the caller's frame
+  Task<void> refuse();  // sends refusal_ to a request that never reaches the handler, and closes
   Task<void> linger();
-  ParseFailure refusal() const;  // why read_request() said kRefuse
+  void refuse_to_read(int status, std::string_view message);  // sets refusal_
+  void refuse_to_read(Response response);
+  bool hold_body_bytes(size_t count);  // false: there is no room for them
 
   void set_deadline(Clock::duration from_now);
   void clear_deadline();
@@ -94,6 +101,9 @@ class Session : public std::enable_shared_from_this<Session> {
   size_t begin_ = 0;
   size_t end_ = 0;
   size_t num_requests_ = 0;
+  size_t held_body_bytes_ = 0;        // our part of Core::body_bytes
+  Request refused_;                   // the head of the request that refusal_ answers
+  std::optional<Response> refusal_;   // set when read_request() says kRefuse
   std::atomic<Clock::rep> deadline_;  // since the clock's epoch
   bool timed_out_ = false;
   bool peer_closed_ = false;  // it has sent its FIN

@@ -9,49 +9,13 @@
 #include <thread>
 
 #include "base/error.h"
-#include "http/raw_socket.h"
+#include "http/canned_server.h"
 #include "http/server.h"
 
 namespace millrace::http {
 namespace {
 
 using namespace std::chrono_literals;
-
-// Listens once and answers each connection in turn with fixed bytes, whatever is asked.
-class Canned {
- public:
-  explicit Canned(std::vector<std::string> answers) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof(address);
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    CHECK(::bind(fd_, generic, length) == 0 && ::listen(fd_, 8) == 0);
-    CHECK(::getsockname(fd_, generic, &length) == 0);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this, answers = std::move(answers)] {
-      for (const std::string& answer : answers) {
-        const int peer = ::accept(fd_, nullptr, nullptr);
-        char buffer[4096];
-        if (::recv(peer, buffer, sizeof(buffer), 0) > 0) {
-          ::send(peer, answer.data(), answer.size(), MSG_NOSIGNAL);
-        }
-        ::close(peer);
-      }
-    });
-  }
-  ~Canned() {
-    thread_.join();
-    ::close(fd_);
-  }
-
-  uint16_t port() const { return port_; }
-
- private:
-  int fd_;
-  uint16_t port_ = 0;
-  std::thread thread_;
-};
 
 ErrorCode failure(Client& client) {
   try {
@@ -105,8 +69,9 @@ TEST(Client, ConnectsAgainWhenTheServerClosedTheIdleConnection) {
 }
 
 TEST(Client, ReadsChunkedAndUnframedAnswers) {
-  const Canned peer({"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-                     "HTTP/1.1 200 OK\r\n\r\nuntil the end"});
+  const CannedServer peer(
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+       "HTTP/1.1 200 OK\r\n\r\nuntil the end"});
   Client client("127.0.0.1", peer.port());
   EXPECT_EQ(client.get("/").body, "abc");
   EXPECT_EQ(client.get("/").body, "until the end");
@@ -122,7 +87,8 @@ TEST(Client, TellsFailuresApart) {
   Client nobody("127.0.0.1", unused);
   EXPECT_EQ(failure(nobody), ErrorCode::kUnavailable);
 
-  const Canned peer({"SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"});
+  const CannedServer peer(
+      {"SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"});
   Client client("127.0.0.1", peer.port());
   EXPECT_EQ(failure(client), ErrorCode::kCorrupt);
   EXPECT_EQ(failure(client), ErrorCode::kIo);

@@ -46,7 +46,7 @@ TEST(Router, FindsTheMostExactRoute) {
 }
 
 TEST(Router, NamesTheAllowedMethods) {
-  Router router([](int status, std::string_view message) {
+  Router router([](int status, std::string_view message, const Request&) {
     return json_response(status, std::string(message));
   });
   router.add("GET", "/a", named(router, "get"));

@@ -51,7 +51,7 @@ TEST(ServerLimits, RefusesAndClosesWithItsStatus) {
   options.max_body_bytes = 1000;
   std::mutex mutex;
   std::vector<int> told;
-  options.error_body = [&](int status, std::string_view message) {
+  options.error_body = [&](int status, std::string_view message, const Request&) {
     EXPECT_FALSE(message.empty());
     std::lock_guard lock(mutex);
     told.push_back(status);
@@ -118,6 +118,72 @@ TEST(ServerLimits, TimesOutSlowClients) {
   EXPECT_EQ(statuses(slow_header.read_until("long")), (std::vector<int>{408}));
   ended = true;
   drip.join();
+}
+
+TEST(ServerLimits, ABodyThatDripsIsCutInTheEnd) {
+  ServerOptions options = test_options();
+  options.body_timeout = 10s;
+  options.receive_timeout = 200ms;
+  Server server(options, echo);
+  server.start();
+  RawSocket socket(server.port());
+  socket.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n");
+  std::atomic<bool> ended{false};
+  std::thread drip([&] {
+    while (!ended && socket.send("a")) std::this_thread::sleep_for(20ms);
+  });
+  EXPECT_EQ(statuses(socket.read_until("long")), (std::vector<int>{408}));
+  ended = true;
+  drip.join();
+}
+
+TEST(ServerLimits, BodiesOfAllConnectionsTogetherAreBounded) {
+  ServerOptions options = test_options();
+  options.max_body_bytes = 1000;
+  options.max_total_body_bytes = 1500;
+  Held held;
+  Server server(options, held.handler());
+  server.start();
+  const std::string post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n";
+  const std::string body(1000, 'x');
+  RawSocket first(server.port());
+  first.send(post + "Connection: close\r\n\r\n" + body);
+  const auto exchange = held.take();
+  ASSERT_TRUE(exchange);
+  {
+    RawSocket second(server.port());
+    second.send(post + "\r\n" + body);
+    const std::string got = second.read_to_end();
+    EXPECT_EQ(statuses(got), (std::vector<int>{503}));
+    EXPECT_NE(got.find("retry-after: 1\r\n"), std::string::npos);
+  }
+  exchange->respond(text_response(200, ""));
+  EXPECT_EQ(statuses(first.read_to_end()), (std::vector<int>{200}));
+
+  RawSocket third(server.port());  // what was refused and what was answered hold nothing
+  third.send(post + "Connection: close\r\n\r\n" + body);
+  const auto later = held.take();
+  ASSERT_TRUE(later);
+  later->respond(text_response(201, ""));
+  EXPECT_EQ(statuses(third.read_to_end()), (std::vector<int>{201}));
+}
+
+TEST(ServerLimits, WhoIsNotAdmittedIsToldBeforeTheBody) {
+  ServerOptions options = test_options();
+  options.admit = [](const Request& head) -> std::optional<Response> {
+    if (head.headers.find("key")) return std::nullopt;
+    return text_response(401, head.path);
+  };
+  Server server(options, echo);
+  server.start();
+  RawSocket socket(server.port());
+  socket.send("POST /a HTTP/1.1\r\nHost: h\r\nX-Request-Id: r7\r\nContent-Length: 9000000\r\n\r\n");
+  const std::string got = socket.read_to_end();  // not a byte of the body was sent
+  EXPECT_EQ(statuses(got), (std::vector<int>{401}));
+  EXPECT_TRUE(got.ends_with("\r\n\r\n/a"));
+  EXPECT_NE(got.find("x-request-id: r7\r\n"), std::string::npos);
+  Client client("127.0.0.1", server.port());
+  EXPECT_EQ(client.request("POST", "/b", {{"key", "k"}}, "{}").status, 200);
 }
 
 TEST(ServerLimits, ABodyThatKeepsComingIsNotCut) {

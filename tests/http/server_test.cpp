@@ -110,9 +110,27 @@ TEST(Server, RunsPostedWorkOnAWorker) {
   EXPECT_EQ(statuses(socket.read_to_end()), (std::vector<int>{202, 500}));
 }
 
+TEST(Server, EveryAnswerCarriesAnId) {
+  Server server(test_options(), echo);
+  server.start();
+  Client client("127.0.0.1", server.port());
+  const auto id_of = [&](const std::string& sent) {
+    const Headers headers = sent.empty() ? Headers() : Headers{{"X-Request-Id", sent}};
+    return std::string(
+        client.request("GET", "/", headers).headers.find("x-request-id").value_or(""));
+  };
+  EXPECT_EQ(id_of("abc-123"), "abc-123");
+  EXPECT_EQ(id_of(std::string(128, 'x')), std::string(128, 'x'));
+  const std::string made = id_of("");
+  EXPECT_EQ(made.size(), 16u);
+  EXPECT_NE(id_of(""), made);
+  EXPECT_EQ(id_of(std::string(129, 'x')).size(), 16u);  // too long to be an id
+  EXPECT_EQ(id_of("two words").size(), 16u);
+}
+
 TEST(Server, AnswersForAHandlerThatThrowsOrForgets) {
   ServerOptions options = test_options();
-  options.error_body = [](int status, std::string_view) {
+  options.error_body = [](int status, std::string_view, const Request&) {
     return json_response(status, "{\"code\":" + std::to_string(status) + "}");
   };
   Server server(options, [](const std::shared_ptr<Exchange>& exchange) {
