@@ -54,7 +54,7 @@ void schedule_and_pack(benchmark::State& state) {
     for (int64_t i = 0; i < kMaxSequences / per_request + backlog; ++i)
       scheduler.add(scheduled_request(per_request));
     state.ResumeTiming();
-    benchmark::DoNotOptimize(scheduler.drop_finished());
+    benchmark::DoNotOptimize(scheduler.drop_finished(Clock::now()));
     const std::vector<StepItem> step = scheduler.next_step();
     batch.clear();
     for (const StepItem& item : step) {

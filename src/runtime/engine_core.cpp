@@ -2,6 +2,7 @@
 #include "runtime/engine_core.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <iterator>
 #include <string>
@@ -29,6 +30,28 @@ std::string current_exception_text() {
   } catch (...) {
     return "an exception of unknown type";
   }
+}
+
+std::exception_ptr deadline_error() {
+  return std::make_exception_ptr(Error(ErrorCode::kCancelled,
+                                       "the request's deadline passed before it was computed",
+                                       "allow more time, or send less at once"));
+}
+
+size_t size_class(size_t count) {
+  return std::min<size_t>(std::bit_width(std::max<size_t>(count, 1) - 1),
+                          std::tuple_size_v<StepSizes> - 1);
+}
+
+// Where the rows of each sequence begin in the result.
+std::vector<size_t> row_offsets(const Request& request) {
+  std::vector<size_t> first_row{0};
+  for (const Sequence& sequence : request.sequences) {
+    const bool per_token = request.output == OutputKind::kTokens;
+    first_row.push_back(first_row.back() +
+                        (per_token ? static_cast<size_t>(sequence.num_tokens()) : 1));
+  }
+  return first_row;
 }
 
 }  // namespace
@@ -112,7 +135,10 @@ void EngineCore::loop() {
 std::vector<StepItem> EngineCore::schedule(std::vector<std::shared_ptr<ScheduledRequest>> arrived) {
   for (auto& request : arrived) scheduler_.add(std::move(request));
   const int64_t num_waiting = scheduler_.num_waiting_tokens();
-  for (const auto& request : scheduler_.drop_finished()) finish(*request, nullptr);
+  const auto now = Clock::now();
+  for (const auto& request : scheduler_.drop_finished(now)) {
+    finish(*request, request->expired(now) ? deadline_error() : nullptr);
+  }
   std::vector<StepItem> step = scheduler_.next_step();
   const std::lock_guard lock(mutex_);
   stats_.num_waiting_tokens -= num_waiting - scheduler_.num_waiting_tokens();
@@ -150,12 +176,16 @@ void EngineCore::run_step(const std::vector<StepItem>& step) {
 
 void EngineCore::commit(const std::vector<StepItem>& step, const StepOutput& output) {
   const auto now = Clock::now();
-  const auto width = static_cast<size_t>(output.width);
   for (size_t i = 0; i < step.size(); ++i) {
     ScheduledRequest& request = *step[i].request;
     if (request.done) continue;
-    const auto row = output.rows.subspan(i * width, width);
-    if (!std::ranges::all_of(row, [](float value) { return std::isfinite(value); })) {
+    const bool per_token = request.request.output == OutputKind::kTokens;
+    const auto width = static_cast<size_t>(per_token ? output.token_width : output.width);
+    const size_t begin = per_token ? static_cast<size_t>(batch_.cu_seqlens[i]) : i;
+    const size_t end = per_token ? static_cast<size_t>(batch_.cu_seqlens[i + 1]) : i + 1;
+    const auto rows =
+        (per_token ? output.token_rows : output.rows).subspan(begin * width, (end - begin) * width);
+    if (!std::ranges::all_of(rows, [](float value) { return std::isfinite(value); })) {
       finish(request,
              std::make_exception_ptr(Error(ErrorCode::kUnsupported,
                                            "the model gave a value that is not a finite number",
@@ -163,10 +193,13 @@ void EngineCore::commit(const std::vector<StepItem>& step, const StepOutput& out
       continue;
     }
     RequestResult& result = request.result;
-    result.width = output.width;
-    result.rows.resize(request.request.sequences.size() * width);
-    std::ranges::copy(row,
-                      result.rows.begin() + static_cast<std::ptrdiff_t>(step[i].sequence * width));
+    if (result.rows.empty()) {
+      result.width = static_cast<int64_t>(width);
+      result.first_row = row_offsets(request.request);
+      result.rows.resize(result.first_row.back() * width);
+    }
+    const size_t first = result.first_row[step[i].sequence] * width;
+    std::ranges::copy(rows, result.rows.begin() + static_cast<std::ptrdiff_t>(first));
     if (++request.num_finished < request.request.sequences.size()) continue;
     result.timings.compute = now - request.started_at;
     finish(request, nullptr);
@@ -196,8 +229,8 @@ void EngineCore::publish(const std::vector<StepItem>& step, bool failed) {
   stats_.num_failed_steps += failed ? 1 : 0;
   stats_.num_sequences += step.size();
   stats_.num_tokens += static_cast<uint64_t>(batch_.num_tokens());
-  stats_.last_step_sequences = static_cast<int64_t>(step.size());
-  stats_.last_step_tokens = batch_.num_tokens();
+  ++stats_.steps_by_sequences[size_class(step.size())];
+  ++stats_.steps_by_tokens[size_class(static_cast<size_t>(batch_.num_tokens()))];
 }
 
 }  // namespace millrace

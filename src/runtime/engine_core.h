@@ -1,6 +1,7 @@
 // EngineCore: one thread that recites schedule -> forward -> commit over a queue of requests.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <memory>
@@ -14,16 +15,19 @@
 
 namespace millrace {
 
+// How many steps had at most 2^i of something and more than half of that.
+using StepSizes = std::array<uint64_t, 24>;
+
 // What the engine has done and is doing; a snapshot.
 struct EngineStats {
   uint64_t num_steps = 0;
   uint64_t num_sequences = 0;  // that left a step
   uint64_t num_tokens = 0;     // that left a step
   uint64_t num_failed_steps = 0;
-  size_t num_requests = 0;          // submitted and not finished
-  int64_t num_waiting_tokens = 0;   // not in a step yet
-  int64_t last_step_sequences = 0;  // of the step before
-  int64_t last_step_tokens = 0;
+  StepSizes steps_by_sequences{};
+  StepSizes steps_by_tokens{};
+  size_t num_requests = 0;         // submitted and not finished
+  int64_t num_waiting_tokens = 0;  // not in a step yet
 };
 
 class EngineCore {

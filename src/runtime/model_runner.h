@@ -8,10 +8,12 @@
 
 namespace millrace {
 
-// Rows of a step, in the order of its sequences; a view that is valid until the next step.
+// Rows of a step, in the order of its sequences; views that are valid until the next step.
 struct StepOutput {
   std::span<const float> rows;  // [num_sequences, width]
   int64_t width = 0;
+  std::span<const float> token_rows;  // [num_tokens, token_width]
+  int64_t token_width = 0;
 };
 
 // Used by one thread at a time.

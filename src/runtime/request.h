@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,9 +27,16 @@ struct RequestTimings {
   Clock::duration compute{};  // from then until its last sequence left one
 };
 
+// Which rows a request wants of the model.
+enum class OutputKind : uint8_t {
+  kSequence,  // one a sequence: its vector or its logits
+  kTokens,    // one a token: the last layer's
+};
+
 // What a request ends with: rows for every sequence, or the reason why not.
 struct RequestResult {
-  std::vector<float> rows;  // [num_sequences, width], vectors or logits
+  std::vector<float> rows;        // [num_rows, width]
+  std::vector<size_t> first_row;  // [num_sequences + 1]: where the rows of each sequence begin
   int64_t width = 0;
   std::exception_ptr error;  // set: `rows` is empty
   RequestTimings timings;
@@ -40,6 +48,8 @@ struct RequestResult {
 
 struct Request {
   std::vector<Sequence> sequences;  // at least one, none empty
+  OutputKind output = OutputKind::kSequence;
+  std::optional<Clock::time_point> deadline;  // what has not finished by then is given up
   // Called once, on the engine thread: hand over and return. Not called after a cancel() that came
   // in time.
   std::function<void(RequestResult)> on_done;

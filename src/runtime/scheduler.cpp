@@ -59,10 +59,11 @@ std::vector<StepItem> Scheduler::next_step() {
   return step;
 }
 
-std::vector<std::shared_ptr<ScheduledRequest>> Scheduler::drop_finished() {
+std::vector<std::shared_ptr<ScheduledRequest>> Scheduler::drop_finished(Clock::time_point now) {
   std::vector<std::shared_ptr<ScheduledRequest>> dropped;
   for (auto entry = queue_.begin(); entry != queue_.end();) {
-    if (!entry->second->done && !entry->second->handle->cancelled()) {
+    const ScheduledRequest& request = *entry->second;
+    if (!request.done && !request.handle->cancelled() && !request.expired(now)) {
       ++entry;
       continue;
     }

@@ -22,6 +22,8 @@ struct ScheduledRequest {
   size_t num_finished = 0;         // sequences that left one
   RequestResult result;
   bool done = false;  // its client was answered, or nobody waits for the answer
+
+  bool expired(Clock::time_point now) const { return request.deadline && *request.deadline < now; }
 };
 
 // One sequence of a step.
@@ -50,8 +52,9 @@ class Scheduler {
   // fit into what is left ends the step, so that order is kept.
   std::vector<StepItem> next_step();
 
-  // Removes and returns the requests that were cancelled or are done.
-  std::vector<std::shared_ptr<ScheduledRequest>> drop_finished();
+  // Removes and returns the requests that were cancelled, are done, or have a deadline before
+  // `now`.
+  std::vector<std::shared_ptr<ScheduledRequest>> drop_finished(Clock::time_point now);
 
   // Removes and returns all requests.
   std::vector<std::shared_ptr<ScheduledRequest>> clear();

@@ -282,6 +282,41 @@ TEST_F(EngineCoreTest, CancellingAtAnyTimeLeavesNothingBehind) {
 
 // --- failures ------------------------------------------------------------------------------------
 
+TEST_F(EngineCoreTest, ARequestPastItsDeadlineIsToldAndItsRestNeverRuns) {
+  start(1);
+  submit_waiting(1);
+  Request late = answers.request(2, {sequence_of(2), sequence_of(3)});
+  late.deadline = Clock::now();
+  engine->submit(std::move(late));
+  Request early = answers.request(4, {sequence_of(4)});
+  early.deadline = Clock::now() + kEver;
+  engine->submit(std::move(early));
+  std::this_thread::sleep_for(1ms);
+  model->gate.open();
+  EXPECT_EQ(error_code(answers.get(2)), ErrorCode::kCancelled);
+  EXPECT_EQ(error_code(answers.get(4)), std::nullopt);
+  await_idle();
+  EXPECT_THAT(seen(), ElementsAre(FakeModel::kWaits, 4));
+  EXPECT_EQ(engine->stats().num_waiting_tokens, 0);
+}
+
+// Requests for vectors and for tokens share the steps; each gets its own rows.
+TEST_F(EngineCoreTest, GivesARowForEveryTokenWhereThatIsAsked) {
+  start(2);
+  Request tokens = answers.request(1, {sequence_of(5, 2), sequence_of(6), sequence_of(8, 3)});
+  tokens.output = OutputKind::kTokens;
+  engine->submit(std::move(tokens));
+  submit(2, {sequence_of(9, 4)});
+  const RequestResult result = answers.get(1);
+  EXPECT_THAT(result.first_row, ElementsAre(0u, 2u, 3u, 6u));
+  EXPECT_EQ(result.width, FakeModel::kWidth);
+  std::vector<float> firsts;
+  for (size_t i = 0; i < 6; ++i) firsts.push_back(result.row(i)[1]);
+  EXPECT_THAT(firsts, ElementsAre(5, 7, 6, 8, 7, 7));
+  EXPECT_THAT(answers.get(2).first_row, ElementsAre(0u, 1u));
+  EXPECT_THAT(answers.get(2).rows, ElementsAre(9, 7, 4));
+}
+
 TEST_F(EngineCoreTest, AStepThatThrowsFailsItsOwnRequestsAndTheLoopGoesOn) {
   start(1);
   submit_waiting(1);
@@ -461,8 +496,8 @@ TEST_F(EngineCoreTest, CountsWhatWaitsAtEveryMoment) {
   EXPECT_EQ(stats.num_sequences, 4u);
   EXPECT_EQ(stats.num_tokens, 1u + 5 + 6 + 30);
   EXPECT_EQ(stats.num_steps, 2u);
-  EXPECT_EQ(stats.last_step_sequences, 2);
-  EXPECT_EQ(stats.last_step_tokens, 36);
+  EXPECT_EQ(stats.steps_by_sequences[1], 2u);  // 2 sequences each
+  EXPECT_EQ(stats.steps_by_tokens[6], 1u);     // 36 tokens
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // A model whose forward pass is the test's: it writes what it is told, throws, waits, or gives NaN.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -76,6 +77,9 @@ class FakeModel : public Model {
       if (first == kLosesRows) rows = batch.num_sequences() - 1;
     }
     const Tensor hidden = ops.arena().allocate(DType::kF32, {batch.num_tokens(), kWidth});
+    for (int64_t i = 0; i < batch.num_tokens(); ++i)  // a token's row: itself, three times
+      std::ranges::fill(hidden.as<float>().subspan(static_cast<size_t>(i * kWidth), kWidth),
+                        static_cast<float>(batch.token_ids[static_cast<size_t>(i)]));
     const Tensor vectors = ops.arena().allocate(DType::kF32, {rows, kWidth});
     const std::span<float> values = vectors.as<float>();
     for (int64_t i = 0; i < rows; ++i)

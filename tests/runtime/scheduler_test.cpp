@@ -58,7 +58,7 @@ class Player {
     } else if (verb == "done") {
       requests_.at(rest)->done = true;
     } else if (verb == "drop") {
-      EXPECT_EQ(text_of(scheduler_.drop_finished()), rest);
+      EXPECT_EQ(text_of(scheduler_.drop_finished(Clock::now())), rest);
     } else if (verb == "clear") {
       EXPECT_EQ(text_of(scheduler_.clear()), rest);
     } else if (verb == "waiting") {
@@ -227,7 +227,8 @@ class Account {
       leaving_.push_back(key);
     }
     std::vector<const ScheduledRequest*> dropped;
-    for (const auto& request : scheduler_.drop_finished()) dropped.push_back(request.get());
+    for (const auto& request : scheduler_.drop_finished(Clock::now()))
+      dropped.push_back(request.get());
     std::ranges::sort(dropped);
     std::ranges::sort(leaving_);
     ASSERT_EQ(dropped, leaving_);
