@@ -1,4 +1,4 @@
-// SHA-256 through OpenSSL's EVP interface.
+// Digests through OpenSSL's EVP interface.
 #include "base/hash.h"
 
 #include <openssl/evp.h>
@@ -9,27 +9,28 @@
 
 namespace millrace {
 
-struct Sha256::Context {
+struct Digest::Context {
   EVP_MD_CTX* evp = EVP_MD_CTX_new();
   ~Context() { EVP_MD_CTX_free(evp); }
 };
 
-Sha256::Sha256() : context_(std::make_unique<Context>()) {
-  CHECK(context_->evp && EVP_DigestInit_ex(context_->evp, EVP_sha256(), nullptr) == 1);
+Digest::Digest(Algorithm algorithm) : context_(std::make_unique<Context>()) {
+  const EVP_MD* type = algorithm == Algorithm::kSha1 ? EVP_sha1() : EVP_sha256();
+  CHECK(context_->evp && EVP_DigestInit_ex(context_->evp, type, nullptr) == 1);
 }
 
-Sha256::~Sha256() = default;
+Digest::~Digest() = default;
 
-void Sha256::update(std::span<const std::byte> bytes) {
+void Digest::update(std::span<const std::byte> bytes) {
   CHECK(EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size()) == 1);
 }
 
-std::string Sha256::hex_digest() {
-  std::array<unsigned char, 32> digest{};
+std::string Digest::hex_digest() {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
-  CHECK(EVP_DigestFinal_ex(context_->evp, digest.data(), &size) == 1 && size == digest.size());
+  CHECK(EVP_DigestFinal_ex(context_->evp, digest.data(), &size) == 1);
   std::string out;
-  for (unsigned char byte : digest) out += fmt::format("{:02x}", byte);
+  for (unsigned char byte : std::span(digest).first(size)) out += fmt::format("{:02x}", byte);
   return out;
 }
 

@@ -1,4 +1,4 @@
-// SHA-256, the identity of files in manifests.
+// SHA-256, the identity of files in manifests, and SHA-1, by which git names what it stores.
 #pragma once
 
 #include <cstddef>
@@ -9,21 +9,28 @@
 
 namespace millrace {
 
-// Incremental SHA-256.
-class Sha256 {
+// An incremental digest.
+class Digest {
  public:
-  Sha256();
-  ~Sha256();
-  Sha256(const Sha256&) = delete;
-  Sha256& operator=(const Sha256&) = delete;
+  enum class Algorithm { kSha1, kSha256 };
+
+  explicit Digest(Algorithm algorithm);
+  ~Digest();
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
 
   void update(std::span<const std::byte> bytes);
   void update(std::string_view bytes) { update(std::as_bytes(std::span(bytes))); }
-  std::string hex_digest();  // 64 lower-case digits; call once
+  std::string hex_digest();  // lower-case digits, 40 or 64; call once
 
  private:
   struct Context;
   std::unique_ptr<Context> context_;
+};
+
+class Sha256 : public Digest {
+ public:
+  Sha256() : Digest(Algorithm::kSha256) {}
 };
 
 std::string sha256_hex(std::span<const std::byte> bytes);

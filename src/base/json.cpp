@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <set>
 
 #include "base/error.h"
@@ -52,6 +53,30 @@ void write_pretty(const value& v, int indent, std::string& out) {
   }
 }
 
+struct OutOfBudget {};
+
+// Memory of one parsed value, up to a limit.
+class BoundedResource : public boost::json::memory_resource {
+ public:
+  explicit BoundedResource(size_t limit) : limit_(limit) {}
+
+ private:
+  void* do_allocate(size_t bytes, size_t alignment) override {
+    if (bytes > limit_ - used_) throw OutOfBudget();
+    void* memory = ::operator new(bytes, std::align_val_t(alignment));
+    used_ += bytes;
+    return memory;
+  }
+  void do_deallocate(void* memory, size_t bytes, size_t alignment) override {
+    used_ -= bytes;
+    ::operator delete(memory, std::align_val_t(alignment));
+  }
+  bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
+
+  size_t limit_;
+  size_t used_ = 0;
+};
+
 }  // namespace
 
 value parse(std::string_view text, std::string_view what, ParseLimits limits) {
@@ -62,9 +87,19 @@ value parse(std::string_view text, std::string_view what, ParseLimits limits) {
   boost::json::parse_options options;
   options.max_depth = static_cast<size_t>(limits.max_depth);
   boost::json::stream_parser parser({}, options);
+  if (limits.max_memory != std::numeric_limits<size_t>::max())
+    parser.reset(boost::json::make_shared_resource<BoundedResource>(limits.max_memory));
   boost::system::error_code error;
-  size_t used = parser.write_some(text.data(), text.size(), error);
-  if (!error && used == text.size()) parser.finish(error);
+  size_t used = 0;
+  try {
+    used = parser.write_some(text.data(), text.size(), error);
+    if (!error && used == text.size()) parser.finish(error);
+  } catch (const OutOfBudget&) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: its values need more than {} bytes of memory, which is the limit",
+                            what, limits.max_memory),
+                "send less at once");
+  }
   if (!error && used < text.size()) error = boost::json::error::extra_data;
   if (error) {
     std::string_view read = text.substr(0, std::min(used, text.size()));

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,9 +20,12 @@ using boost::json::value;
 struct ParseLimits {
   int max_depth = 32;  // nested arrays and objects
   size_t max_bytes = 64 * 1024 * 1024;
+  // Of the parsed value, bytes: sixteen times those of the text where it nests small things.
+  size_t max_memory = std::numeric_limits<size_t>::max();
 };
 
-// Parses strict JSON. Throws Error{kCorrupt} naming `what`, line and column.
+// Parses strict JSON. Throws Error{kCorrupt} naming `what`, line and column; {kInvalidArgument}
+// beyond max_memory.
 value parse(std::string_view text, std::string_view what, ParseLimits limits = {});
 
 // The first key that one object of `text` (valid JSON) gives twice, escapes decoded, with the keys

@@ -51,7 +51,13 @@ impl MrBuffer {
 
 impl From<String> for MrBuffer {
     fn from(text: String) -> Self {
-        let mut bytes = mem::ManuallyDrop::new(text.into_bytes());
+        text.into_bytes().into()
+    }
+}
+
+impl From<Vec<u8>> for MrBuffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        let mut bytes = mem::ManuallyDrop::new(bytes);
         MrBuffer {
             data: bytes.as_mut_ptr(),
             size: bytes.len(),

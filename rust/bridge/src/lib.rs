@@ -4,4 +4,5 @@
 //! errors are values; a panic becomes an error and never crosses into C++.
 
 mod error;
+mod message_pack;
 mod tokenizer;
