@@ -92,6 +92,24 @@ std::optional<SourceKind> source_kind_from_name(std::string_view name) {
   return value_of(kSourceKinds, name);
 }
 
+bool is_hub_repository(std::string_view id) {
+  if (id.empty() || id.size() > 96 || std::count(id.begin(), id.end(), '/') > 1) return false;
+  if (id.find("--") != id.npos || id.find("..") != id.npos || id.ends_with(".git")) return false;
+  const size_t slash = id.find('/');
+  for (std::string_view part :
+       {id.substr(0, slash), slash == id.npos ? "x" : id.substr(slash + 1)}) {
+    const auto is_word = [](char c) {
+      return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+    };
+    if (part.empty() || !is_word(part.front()) || !is_word(part.back())) return false;
+    if (!std::all_of(part.begin(), part.end(),
+                     [&](char c) { return is_word(c) || c == '-' || c == '.'; })) {
+      return false;
+    }
+  }
+  return true;
+}
+
 std::string to_string(const ModelSource& source) {
   return fmt::format("{}:{}{}{}", to_string(source.kind), source.repo,
                      source.revision.empty() ? "" : "@", source.revision);

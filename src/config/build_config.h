@@ -51,6 +51,10 @@ std::optional<BaseModel> base_model_from_name(std::string_view name);
 std::optional<QuantizationType> quantization_type_from_name(std::string_view name);
 std::optional<SourceKind> source_kind_from_name(std::string_view name);
 
+// Whether this can be the id of a repository: huggingface_hub's rules for [owner/]name (letters,
+// digits, - _ . with no "--" or "..", no - or . at an end, at most 96 characters, not ".git").
+bool is_hub_repository(std::string_view id);
+
 struct ModelSource {
   SourceKind kind = SourceKind::kLocal;
   std::string repo;      // kLocal: a directory, already relative to the working directory

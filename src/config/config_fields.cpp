@@ -85,7 +85,7 @@ const Field kFields[] = {
      .about = "Directory (relative to this file), repository id or address.",
      .store = [](C& c, const V& v) { c.build.source.repo = v.text; }},
     {.path = "trt_llm.build.checkpoint_repository.revision",
-     .about = "Branch, tag or commit; no effect with LOCAL.",
+     .about = "Branch, tag, commit or refs/pr/N; by default main; no effect with LOCAL.",
      .store = [](C& c, const V& v) { c.build.source.revision = v.text; }},
     {.path = "trt_llm.build.checkpoint_repository.runtime_secret_name",
      .fallback = "hf_access_token",
@@ -246,20 +246,49 @@ const Field kFields[] = {
     {.path = "millrace.num_threads", .type = kInteger, .min = 0, .max = 1024, .fallback = "0",
      .about = "Compute threads on the CPU; 0 takes every core that is free to use.",
      .store = [](C& c, const V& v) { c.runtime.num_threads = static_cast<int>(v.integer); }},
-    {.path = "millrace.max_client_batch_size", .type = kInteger, .min = 1, .max = 65536,
-     .fallback = "128", .about = "Inputs per request; more are refused.",
-     .store = [](C& c, const V& v) {
-       c.runtime.max_client_batch_size = static_cast<int>(v.integer);
-     }},
-    {.path = "millrace.max_concurrent_requests", .type = kInteger, .min = 1, .max = 1000000,
-     .fallback = "2048", .about = "Requests in flight; more are answered with status 429.",
-     .store = [](C& c, const V& v) {
-       c.runtime.max_concurrent_requests = static_cast<int>(v.integer);
-     }},
-    {.path = "millrace.max_body_bytes", .type = kInteger, .min = 1024, .max = int64_t{1} << 30,
-     .fallback = "100000000",
+    {.path = "millrace.api_key", .secret = true,
+     .about = "Key that every request must carry; better given by the environment variable "
+              "MILLRACE_API_KEY or by api_key_file.",
+     .store = [](C& c, const V& v) { c.runtime.access.api_key = v.text; }},
+    {.path = "millrace.api_key_file",
+     .about = "File of keys, one a line, any of which a request may carry.",
+     .store = [](C& c, const V& v) { c.runtime.access.api_key_file = v.text; }},
+    {.path = "millrace.allow_unauthenticated", .type = kBoolean, .fallback = "false",
+     .about = "Listen on an address that other machines reach, without a key.",
+     .store = [](C& c, const V& v) { c.runtime.access.allow_unauthenticated = v.boolean; }},
+    {.path = "millrace.max_client_batch_size", .type = kInteger, .min = 1, .max = 65536, .fallback = "128",
+     .about = "Inputs per request; more are refused.",
+     .store = [](C& c, const V& v) { c.runtime.limits.max_client_batch_size = static_cast<int>(v.integer); }},
+    {.path = "millrace.max_concurrent_requests", .type = kInteger, .min = 1, .max = 1000000, .fallback = "2048",
+     .about = "Requests in flight; more are answered with status 429.",
+     .store = [](C& c, const V& v) { c.runtime.limits.max_concurrent_requests = static_cast<int>(v.integer); }},
+    {.path = "millrace.max_connections", .type = kInteger, .min = 1, .max = 1000000, .fallback = "4096",
+     .about = "Open connections; more are answered with status 503.",
+     .store = [](C& c, const V& v) { c.runtime.limits.max_connections = static_cast<int>(v.integer); }},
+    {.path = "millrace.max_body_bytes", .type = kInteger, .min = 1024, .max = int64_t{1} << 30, .fallback = "100000000",
      .about = "Size of a request's body; more is answered with status 413.",
-     .store = [](C& c, const V& v) { c.runtime.max_body_bytes = v.integer; }},
+     .store = [](C& c, const V& v) { c.runtime.limits.max_body_bytes = v.integer; }},
+    {.path = "millrace.max_total_body_bytes", .type = kInteger, .min = 1024, .max = int64_t{1} << 40, .fallback = "1000000000",
+     .about = "Size of the bodies of all requests in flight; more is answered with status 503.",
+     .store = [](C& c, const V& v) { c.runtime.limits.max_total_body_bytes = v.integer; }},
+    {.path = "millrace.max_header_bytes", .type = kInteger, .min = 1024, .max = 1 << 20, .fallback = "65536",
+     .about = "Size of a request's head; more is answered with status 431.",
+     .store = [](C& c, const V& v) { c.runtime.limits.max_header_bytes = static_cast<int>(v.integer); }},
+    {.path = "millrace.max_json_depth", .type = kInteger, .min = 4, .max = 256, .fallback = "32",
+     .about = "Nested arrays and objects of a body; deeper ones are refused.",
+     .store = [](C& c, const V& v) { c.runtime.limits.max_json_depth = static_cast<int>(v.integer); }},
+    {.path = "millrace.header_timeout_s", .type = kInteger, .min = 1, .max = 3600, .fallback = "10",
+     .about = "Seconds that the head of a request may take to arrive.",
+     .store = [](C& c, const V& v) { c.runtime.limits.header_timeout_s = static_cast<int>(v.integer); }},
+    {.path = "millrace.body_timeout_s", .type = kInteger, .min = 1, .max = 3600, .fallback = "60",
+     .about = "Seconds without a byte of the body.",
+     .store = [](C& c, const V& v) { c.runtime.limits.body_timeout_s = static_cast<int>(v.integer); }},
+    {.path = "millrace.idle_timeout_s", .type = kInteger, .min = 1, .max = 86400, .fallback = "75",
+     .about = "Seconds between two requests of one connection.",
+     .store = [](C& c, const V& v) { c.runtime.limits.idle_timeout_s = static_cast<int>(v.integer); }},
+    {.path = "millrace.request_timeout_s", .type = kInteger, .min = 1, .max = 86400, .fallback = "1200",
+     .about = "Seconds until a request that is not computed is answered with status 504.",
+     .store = [](C& c, const V& v) { c.runtime.limits.request_timeout_s = static_cast<int>(v.integer); }},
     {.path = "millrace.truncate", .type = kBoolean, .fallback = "true",
      .about = "Cut over-length input and say so in the reply, unless a request says otherwise; "
               "false makes it an error.",
@@ -267,6 +296,21 @@ const Field kFields[] = {
     {.path = "millrace.drain_timeout_s", .type = kInteger, .min = 0, .max = 86400, .fallback = "30",
      .about = "Seconds that a stopping server waits for requests in flight.",
      .store = [](C& c, const V& v) { c.runtime.drain_timeout_s = static_cast<int>(v.integer); }},
+    {.path = "millrace.log_format", .type = kWord, .words = "auto|text|json", .fallback = "auto",
+     .about = "Form of log lines; auto writes text to a terminal and JSON elsewhere.",
+     .store = [](C& c, const V& v) {
+       c.runtime.log_format = v.text == "text"   ? LogFormat::kText
+                              : v.text == "json" ? LogFormat::kJson
+                                                 : LogFormat::kAuto;
+     }},
+    {.path = "millrace.log_level", .type = kWord, .words = "debug|info|warn|error",
+     .fallback = "info", .about = "Lowest level that is logged; info has a line per request.",
+     .store = [](C& c, const V& v) {
+       c.runtime.log_level = v.text == "debug"  ? LogLevel::kDebug
+                             : v.text == "warn" ? LogLevel::kWarn
+                             : v.text == "error" ? LogLevel::kError
+                                                 : LogLevel::kInfo;
+     }},
 
     // The hosting platform's.
     {.path = "runtime", .type = kSection, .about = "How a hosting platform treats the server."},
@@ -391,7 +435,6 @@ const SpecialValue kSpecialValues[] = {
     {kQuantization, "weights_int4", "MR1401", kUnquantized, kUseNoQuant},
     {kQuantization, "weights_int4_kv_int8", "MR1401", kUnquantized, kUseNoQuant},
     {kQuantization, "smooth_quant", "MR1401", kUnquantized, kUseNoQuant},
-    {kSource, "HF", "MR1401", "downloads from the Hugging Face hub are not built yet", kUseLocal},
     {kSource, "GCS", "MR1401", "downloads from Google Cloud Storage are not built yet", kUseLocal},
     {kSource, "S3", "MR1401", "downloads from S3 are not built yet", kUseLocal},
     {kSource, "AZURE", "MR1401", "downloads from Azure Blob Storage are not built yet", kUseLocal},
@@ -403,10 +446,6 @@ const SpecialValue kSpecialValues[] = {
      "this version serves Bert encoders: `inference_stack: v1` with `base_model: encoder_bert`"},
     {"trt_llm.build.skip_build_result", "true", "MR1401",
      "serving without a build result is not built yet", "remove skip_build_result"},
-    {kRoute, "/rerank", "MR1403",
-     "the route /rerank is not served yet; `POST /` will answer with status 404", ""},
-    {kRoute, "/predict", "MR1403",
-     "the route /predict is not served yet; `POST /` will answer with status 404", ""},
     {kRoute, "/predict_tokens", "MR1403",
      "the route /predict_tokens is not served yet; `POST /` will answer with status 404", ""},
     {"runtime.transport.kind", "websocket", "MR1401", "the WebSocket transport is not built yet",

@@ -51,6 +51,7 @@ struct Field {
   Support support = Support::kSupported;
   Stack stack = Stack::kBoth;
   bool required = false;        // when its section is there
+  bool secret = false;          // the value is never shown
   std::string_view words = {};  // kWord: "no_quant|fp8"
   int64_t min = std::numeric_limits<int64_t>::min();
   int64_t max = std::numeric_limits<int64_t>::max();

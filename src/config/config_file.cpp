@@ -93,7 +93,7 @@ class Reader {
     }
     settings_.items.push_back(placed);
     config_.settings.push_back({.path = std::string(field.path),
-                                .value = placed.value.text,
+                                .value = field.secret ? "***" : placed.value.text,
                                 .origin = fmt::format("{}:{}", config_.path, entry.key_span.line),
                                 .has_effect = effective_support(field) == Support::kSupported});
     if (field.store) field.store(config_, placed.value);
@@ -293,21 +293,29 @@ ConfigFile parse_config(std::string_view text, const std::string& path, Diagnost
   return config;
 }
 
-ConfigFile config_for_model(const std::string& directory) {
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(directory, ignored)) {
-    const bool like_a_hub_name = std::count(directory.begin(), directory.end(), '/') == 1 &&
-                                 !directory.starts_with('.') && !directory.starts_with('/');
-    throw Error(ErrorCode::kNotFound,
-                fmt::format("there is no directory {}", printable(directory, 200)),
-                like_a_hub_name ? "downloads from the Hugging Face hub are not built yet: download "
-                                  "the repository first and name its directory"
-                                : "name a directory with config.json, tokenizer.json and "
-                                  "*.safetensors");
-  }
+ConfigFile config_for_model(const std::string& model) {
+  constexpr std::string_view kHub = "hf://";
   ConfigFile config;
-  config.build.source = {.kind = SourceKind::kLocal,
-                         .repo = std::filesystem::path(directory).lexically_normal().string()};
+  std::error_code ignored;
+  if (model.starts_with(kHub)) {
+    const std::string rest = model.substr(kHub.size());
+    const size_t at = std::min(rest.find('@'), rest.size());
+    config.build.source = {.kind = SourceKind::kHuggingFace,
+                           .repo = rest.substr(0, at),
+                           .revision = at < rest.size() ? rest.substr(at + 1) : ""};
+  } else if (std::filesystem::is_directory(model, ignored)) {
+    config.build.source = {.kind = SourceKind::kLocal,
+                           .repo = std::filesystem::path(model).lexically_normal().string()};
+  } else {
+    config.build.source = {.kind = SourceKind::kHuggingFace, .repo = model};
+  }
+  const ModelSource& source = config.build.source;
+  if (source.kind == SourceKind::kHuggingFace && !is_hub_repository(source.repo)) {
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("there is no directory {}", printable(model, 200)),
+                "name a directory with config.json, tokenizer.json and *.safetensors, or a "
+                "repository of the Hugging Face Hub as owner/name");
+  }
   return config;
 }
 
@@ -326,7 +334,7 @@ void set_option(ConfigFile& config, std::string_view setting_path, std::string_v
   }
   field->store(config, checked.value);
   config.settings.push_back({.path = std::string(setting_path),
-                             .value = checked.value.text,
+                             .value = field->secret ? "***" : checked.value.text,
                              .origin = std::string(flag)});
 }
 

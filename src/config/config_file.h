@@ -41,9 +41,10 @@ ConfigFile load_config(const std::string& path, Diagnostics& diagnostics);
 // The same from text; `path` names it and says what it is relative to.
 ConfigFile parse_config(std::string_view text, const std::string& path, Diagnostics& diagnostics);
 
-// The defaults for a checkpoint directory, without a file. Throws Error{kNotFound} when there is
-// none, with the remedy for what looks like the name of a hub repository.
-ConfigFile config_for_model(const std::string& directory);
+// The defaults for a checkpoint, without a file: a directory; or, where there is none of that name,
+// a repository of the Hugging Face Hub, as owner/name or hf://owner/name[@revision]. Throws
+// Error{kNotFound} for what is neither.
+ConfigFile config_for_model(const std::string& model);
 
 // A flag's word over whatever the file said: set_option(config, "millrace.port", "8000", "--port").
 // The field's type, range and support are checked as in a file. Throws Error{kInvalidArgument,

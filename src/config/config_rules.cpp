@@ -47,26 +47,6 @@ void check_calibration(const PlacedSettings& settings, Diagnostics& diagnostics)
   }
 }
 
-// The rules of huggingface_hub's validate_repo_id: [owner/]name; letters, digits, - _ . with no
-// "--" or "..", no - or . at an end, at most 96 characters, and not ending in ".git".
-bool is_repository_id(std::string_view id) {
-  if (id.empty() || id.size() > 96 || std::count(id.begin(), id.end(), '/') > 1) return false;
-  if (id.find("--") != id.npos || id.find("..") != id.npos || id.ends_with(".git")) return false;
-  const size_t slash = id.find('/');
-  for (std::string_view part :
-       {id.substr(0, slash), slash == id.npos ? "x" : id.substr(slash + 1)}) {
-    const auto is_word = [](char c) {
-      return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
-    };
-    if (part.empty() || !is_word(part.front()) || !is_word(part.back())) return false;
-    if (!std::all_of(part.begin(), part.end(),
-                     [&](char c) { return is_word(c) || c == '-' || c == '.'; })) {
-      return false;
-    }
-  }
-  return true;
-}
-
 std::string resolve(const std::string& directory, const std::string& repo) {
   const std::filesystem::path path(repo);
   if (path.is_absolute() || directory.empty()) return path.lexically_normal().string();
@@ -77,7 +57,7 @@ void check_repository(const PlacedSettings& settings, Diagnostics& diagnostics) 
   const auto* repo = settings.find(kRepository + ".repo");
   if (!repo) return;
   const std::string source = settings.text(kRepository + ".source");
-  if (source == "HF" && !is_repository_id(repo->value.text)) {  // V2
+  if (source == "HF" && !is_hub_repository(repo->value.text)) {  // V2
     add_once(diagnostics,
              {.code = "MR1302",
               .span = repo->span,

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include <fmt/ranges.h>
+
 #include "base/error.h"
 #include "base/json.h"
 
@@ -139,6 +141,22 @@ PoolingMode pooling_mode(const json::Reader& pooling) {
       "other modes (max, weighted mean, several at once) are not built yet");
 }
 
+// sentence-transformers' prompts, which encode() puts before each text.
+void read_prompts(const ConfigTexts& texts, const std::string& where, ModelConfig& config) {
+  const ConfigText text(texts, where, "config_sentence_transformers.json");
+  if (!text || config.is_classifier()) return;
+  const json::Reader reader = text.reader();
+  if (const auto prompts = reader.child("prompts")) {
+    for (const auto& member : prompts->raw())
+      config.prompts[member.key()] = prompts->string(member.key()).value_or("");
+  }
+  config.default_prompt_name = reader.string("default_prompt_name").value_or("");
+  if (config.default_prompt_name.empty()) return;
+  if (!config.prompts.contains(config.default_prompt_name))
+    reader.fail("default_prompt_name", "names none of the prompts");
+  config.prompt(std::nullopt);  // refuses what cannot be pooled
+}
+
 // sentence-transformers' modules.json: a Transformer, a Pooling, perhaps a Normalize.
 void read_modules(const ConfigTexts& texts, const std::string& where, ModelConfig& config) {
   const ConfigText modules(texts, where, "modules.json");
@@ -165,6 +183,7 @@ void read_modules(const ConfigTexts& texts, const std::string& where, ModelConfi
                     "download the whole checkpoint, sub-folders included");
       }
       config.pooling = pooling_mode(pooling.reader());
+      config.pools_prompt = pooling.reader().boolean("include_prompt").value_or(true);
       pooled = true;
     } else {
       throw Error(
@@ -231,6 +250,29 @@ const std::vector<std::string>& hf_config_files() {
   return files;
 }
 
+std::string ModelConfig::prompt(const std::optional<std::string>& name) const {
+  const std::string& wanted = name ? *name : default_prompt_name;
+  if (wanted.empty()) return {};
+  const auto found = prompts.find(wanted);
+  if (found == prompts.end()) {
+    std::vector<std::string> names;
+    for (const auto& [known, text] : prompts) names.push_back(known);
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("prompt_name \"{}\" is none of this model's prompts ({})",
+                    wanted.substr(0, 100),
+                    names.empty() ? "it has none" : fmt::format("{}", fmt::join(names, ", "))));
+  }
+  if (!pools_prompt && !found->second.empty()) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "this model leaves its prompts out of the pooling (include_prompt: false), which is "
+        "not supported",
+        "write the prompt into the text, or use a model that pools it");
+  }
+  return found->second;
+}
+
 ModelConfig ModelConfig::from_hf(const ConfigTexts& texts, const std::string& where) {
   const ConfigText text(texts, where, "config.json");
   if (!text) {
@@ -266,6 +308,7 @@ ModelConfig ModelConfig::from_hf(const ConfigTexts& texts, const std::string& wh
   }
   if (config.architecture.ends_with("ForSequenceClassification")) config.labels = label_names(hf);
   read_modules(texts, where, config);
+  read_prompts(texts, where, config);
   config.max_input_tokens = input_limit(texts, where, config);
   return config;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,8 +41,14 @@ struct ModelConfig {
   PoolingMode pooling = PoolingMode::kCls;
   bool normalize = false;           // vectors are divided by their Euclidean norm
   std::vector<std::string> labels;  // of a classifier, by output index; empty: an embedder
+  std::map<std::string, std::string> prompts;  // texts that are put before an input, by name
+  std::string default_prompt_name;             // for requests that name none; empty: no prompt
+  bool pools_prompt = true;                    // the prompt's tokens count in the pooling
 
   bool is_classifier() const { return !labels.empty(); }
+
+  // The prompt of that name, or the default one. Throws Error{kInvalidArgument}.
+  std::string prompt(const std::optional<std::string>& name) const;
 
   // Reads Hugging Face's spellings, old and new; the only place that knows them.
   // `where` names the directory in errors. Throws Error{kCorrupt, kUnsupported, kNotFound}.

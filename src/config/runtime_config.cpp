@@ -5,15 +5,49 @@
 
 namespace millrace {
 
+std::string_view to_string(LogFormat format) {
+  switch (format) {
+    case LogFormat::kAuto: return "auto";
+    case LogFormat::kText: return "text";
+    case LogFormat::kJson: return "json";
+  }
+  return "?";
+}
+
+std::string_view to_string(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug: return "debug";
+    case LogLevel::kInfo: return "info";
+    case LogLevel::kWarn: return "warn";
+    case LogLevel::kError: return "error";
+  }
+  return "?";
+}
+
 std::string to_string(const RuntimeConfig& config) {
+  const AccessConfig& access = config.access;
+  const ClientLimits& limits = config.limits;
   return fmt::format(
-      "served_model_name: {}\nwebserver_default_route: {}\nhost: {}\nport: {}\ndevice: {}\n"
-      "dtype: {}\nnum_threads: {}\nmax_client_batch_size: {}\nmax_concurrent_requests: {}\n"
-      "max_body_bytes: {}\ntruncate: {}\ndrain_timeout_s: {}\n",
-      config.served_model_name, config.webserver_default_route, config.host, config.port,
-      config.device ? to_string(*config.device) : "auto", to_string(config.dtype),
-      config.num_threads, config.max_client_batch_size, config.max_concurrent_requests,
-      config.max_body_bytes, config.truncate, config.drain_timeout_s);
+             "served_model_name: {}\nwebserver_default_route: {}\nhost: {}\nport: {}\ndevice: {}\n"
+             "dtype: {}\nnum_threads: {}\n",
+             config.served_model_name, config.webserver_default_route, config.host, config.port,
+             config.device ? to_string(*config.device) : "auto", to_string(config.dtype),
+             config.num_threads) +
+         fmt::format("api_key: {}\napi_key_file: {}\nallow_unauthenticated: {}\n",
+                     access.api_key.empty() ? "" : "***", access.api_key_file,
+                     access.allow_unauthenticated) +
+         fmt::format(
+             "max_client_batch_size: {}\nmax_concurrent_requests: {}\nmax_connections: {}\n"
+             "max_body_bytes: {}\nmax_total_body_bytes: {}\nmax_header_bytes: {}\n"
+             "max_json_depth: {}\nheader_timeout_s: {}\nbody_timeout_s: {}\nidle_timeout_s: {}\n"
+             "request_timeout_s: {}\n",
+             limits.max_client_batch_size, limits.max_concurrent_requests, limits.max_connections,
+             limits.max_body_bytes, limits.max_total_body_bytes, limits.max_header_bytes,
+             limits.max_json_depth, limits.header_timeout_s, limits.body_timeout_s,
+             limits.idle_timeout_s, limits.request_timeout_s) +
+         fmt::format("truncate: {}\ndrain_timeout_s: {}\nlog_format: {}\nlog_level: {}\n",
+                     config.truncate, config.drain_timeout_s, to_string(config.log_format),
+                     to_string(config.log_level));
 }
 
 }  // namespace millrace

@@ -10,6 +10,35 @@
 
 namespace millrace {
 
+// Who may ask.
+struct AccessConfig {
+  std::string api_key;                 // one key; empty: none
+  std::string api_key_file;            // a file of keys, one a line; empty: none
+  bool allow_unauthenticated = false;  // listen beyond this machine without a key
+
+  bool operator==(const AccessConfig&) const = default;
+};
+
+// What one client may send, and how long it may take.
+struct ClientLimits {
+  int max_client_batch_size = 128;               // inputs per request
+  int max_concurrent_requests = 2048;            // in work; beyond: 429
+  int max_connections = 4096;                    // beyond: 503
+  int64_t max_body_bytes = 100'000'000;          // per request; beyond: 413
+  int64_t max_total_body_bytes = 1'000'000'000;  // of all requests in work; beyond: 503
+  int max_header_bytes = 65536;                  // request line and headers; beyond: 431
+  int max_json_depth = 32;                       // nested arrays and objects; beyond: 400
+  int header_timeout_s = 10;                     // s; first byte to last header
+  int body_timeout_s = 60;                       // s; without a byte of the body
+  int idle_timeout_s = 75;                       // s; between requests of a connection
+  int request_timeout_s = 1200;                  // s; received to answered; beyond: 504
+
+  bool operator==(const ClientLimits&) const = default;
+};
+
+enum class LogFormat : uint8_t { kAuto, kText, kJson };  // auto: text on a terminal, else JSON
+enum class LogLevel : uint8_t { kDebug, kInfo, kWarn, kError };
+
 struct RuntimeConfig {
   std::string served_model_name;        // `model` of replies; empty: the engine's own name
   std::string webserver_default_route;  // what POST / answers; empty: chosen by the architecture
@@ -19,16 +48,19 @@ struct RuntimeConfig {
   ComputeDType dtype = ComputeDType::kAuto;  // auto: what the engine was built for
   int num_threads = 0;                       // compute threads; 0: one per available core
 
-  // Limits on what clients send.
-  int max_client_batch_size = 128;             // inputs per request
-  int max_concurrent_requests = 2048;          // beyond: 429
-  int64_t max_body_bytes = 100 * 1000 * 1000;  // per request; beyond: 413
+  AccessConfig access;
+  ClientLimits limits;
   bool truncate = true;      // over-length input is cut and told; false: it is an error
   int drain_timeout_s = 30;  // s; how long SIGTERM waits for requests in flight
+  LogFormat log_format = LogFormat::kAuto;
+  LogLevel log_level = LogLevel::kInfo;
 
   bool operator==(const RuntimeConfig&) const = default;
 };
 
-std::string to_string(const RuntimeConfig& config);  // one line per setting
+std::string to_string(const RuntimeConfig& config);  // one line per setting; no keys
+
+std::string_view to_string(LogFormat format);
+std::string_view to_string(LogLevel level);
 
 }  // namespace millrace

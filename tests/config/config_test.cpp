@@ -217,12 +217,27 @@ TEST(Config, AModelDirectoryNeedsNoFile) {
   EXPECT_EQ(config.runtime.host, "10.0.0.1");
   set_option(config, "millrace.device", "cpu", "--device");
   EXPECT_EQ(config.runtime.device, Device{});
-  try {
-    config_for_model("sentence-transformers/all-MiniLM-L6-v2");
-    FAIL() << "a hub name was taken for a directory";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
-    EXPECT_THAT(error.hint(), HasSubstr("download"));
+}
+
+TEST(Config, WhatIsNoDirectoryIsARepository) {
+  const auto source_of = [](const std::string& model) {
+    return to_string(config_for_model(model).build.source);
+  };
+  EXPECT_EQ(source_of("sentence-transformers/all-MiniLM-L6-v2"),
+            "HF:sentence-transformers/all-MiniLM-L6-v2");
+  EXPECT_EQ(source_of("gpt2"), "HF:gpt2");
+  EXPECT_EQ(source_of("hf://BAAI/bge-m3@refs/pr/7"), "HF:BAAI/bge-m3@refs/pr/7");
+  EXPECT_EQ(source_of("hf://tests/cases"), "HF:tests/cases");
+  for (const char* neither :
+       {"./model", "/no/such/model", "a/b/c", "hf://a/b/c", "hf://", "a b", "../model", "org/"}) {
+    try {
+      config_for_model(neither);
+      FAIL() << neither;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+      EXPECT_THAT(error.what(), HasSubstr("there is no directory"));
+      EXPECT_THAT(error.hint(), HasSubstr("owner/name"));
+    }
   }
 }
 
