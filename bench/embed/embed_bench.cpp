@@ -22,6 +22,7 @@ struct Options {
   std::string model;
   std::string ids_file;  // the texts as JSON lists of ids, for the peer
   std::string dtype = "fp32";
+  std::string isa;  // empty: the best one
   int threads = 0;
   int num_texts = 512;
   int min_tokens = 5;
@@ -102,8 +103,11 @@ double best_gemm(ThreadPool& pool, cpu::Isa isa, int64_t n, int64_t k) {
 }
 
 int run(const Options& options) {
-  auto loaded = LoadedModel::open(options.model, {.dtype = *compute_dtype_from_name(options.dtype),
-                                                  .num_threads = options.threads});
+  LoadOptions load;
+  load.dtype = *compute_dtype_from_name(options.dtype);
+  load.num_threads = options.threads;
+  load.isa = cpu::isa_from_name(options.isa);
+  auto loaded = LoadedModel::open(options.model, load);
   const LoadedModel& model = *loaded;
   const std::vector<Sequence> texts = random_texts(options, model.config.vocab_size);
   if (!options.ids_file.empty()) write_ids(options.ids_file, texts);
@@ -166,6 +170,7 @@ int main(int argc, char** argv) {
   app.add_option("model", options.model, "An engine or a checkpoint")->required();
   app.add_option("--write-ids", options.ids_file, "Write the texts as JSON lists of ids");
   app.add_option("--dtype", options.dtype)->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--isa", options.isa, "An instruction set instead of the best one");
   app.add_option("--threads", options.threads);
   app.add_option("--texts", options.num_texts);
   app.add_option("--min-tokens", options.min_tokens);

@@ -134,6 +134,31 @@ TEST_P(GemmTest, MatchesReferenceForTheShapesOfMiniLM) {
   check_f32({100, 384, 1536}, Epilogue::kNone);
 }
 
+// Depths beyond what one pass takes, with a result that can hold the sums between passes or cannot.
+TEST_P(GemmTest, MatchesReferenceForGreatDepths) {
+  check_f32({70, 64, 385}, Epilogue::kGelu);
+  check_f32({33, 96, 1000}, Epilogue::kNone, false);
+  check_f32({20, 50, 800}, Epilogue::kRelu);
+  check_f32({530, 32, 420}, Epilogue::kNone);
+}
+
+// Single products: an error that a sum would hide. All 24 bits of both factors count.
+TEST_P(GemmTest, KeepsTheBitsOfAFloat) {
+  constexpr int64_t kCount = 40;
+  Product product = random_product(random, {kCount, kCount, 1});
+  for (float& bias : product.bias) bias = 0.0f;
+  for (float& x : product.x) x = std::ldexp(x, static_cast<int>(random.integer(-40, 40)));
+  const auto out =
+      run<float, float>(kernels, pool, product, product.x, DType::kF32, Epilogue::kNone).values();
+  for (size_t i = 0; i < kCount; ++i) {
+    for (size_t j = 0; j < kCount; ++j) {
+      const double truth = static_cast<double>(product.x[i]) * product.weight[j];
+      EXPECT_NEAR(out[i * kCount + j], truth, std::ldexp(std::abs(truth), -20))
+          << product.x[i] << " x " << product.weight[j];
+    }
+  }
+}
+
 TEST_P(GemmTest, Bf16MatchesReference) {
   if (!has_bf16_products(GetParam())) GTEST_SKIP() << "no products of bf16";
   for (int64_t m = 1; m <= 65; ++m) check_bf16({m, 37, 72}, Epilogue::kNone);
@@ -160,31 +185,34 @@ TEST_P(GemmTest, WritesBf16) {
 TEST_P(GemmTest, BitsOfARowDependOnItAlone) {
   for (DType dtype : {DType::kF32, DType::kBF16}) {
     if (dtype == DType::kBF16 && !has_bf16_products(GetParam())) continue;
-    const Product batch = random_product(random, {103, 101, 200});
-    const auto [m, n, k] = batch.shape;
-    const auto rows_of = [&](int64_t begin, int64_t end) {
-      Product part = batch;
-      part.shape.m = end - begin;
-      part.x.assign(batch.x.begin() + begin * k, batch.x.begin() + end * k);
-      return part;
-    };
-    const auto result = [&](const Product& product, int threads) {
-      ThreadPool threads_pool(threads);
-      return dtype == DType::kF32 ? run<float, float>(kernels, threads_pool, product, product.x,
-                                                      dtype, Epilogue::kGelu)
-                                        .values()
-                                  : run<uint16_t, float>(kernels, threads_pool, product,
-                                                         to_bf16(product.x), dtype, Epilogue::kGelu)
-                                        .values();
-    };
-    const std::vector<float> expected = result(batch, 1);
-    for (int threads : {1, 2, 3}) {
-      ASSERT_EQ(result(batch, threads), expected) << threads << " threads";
-      for (const auto& [begin, end] :
-           {std::pair<int64_t, int64_t>{0, 1}, {17, 18}, {3, 11}, {40, 103}, {60, 76}}) {
-        const std::vector<float> wanted(expected.begin() + begin * n, expected.begin() + end * n);
-        ASSERT_EQ(result(rows_of(begin, end), threads), wanted)
-            << "rows " << begin << " to " << end << ", " << threads << " threads";
+    for (const Shape& shape : {Shape{103, 101, 200}, Shape{103, 96, 800}, Shape{103, 101, 800}}) {
+      const Product batch = random_product(random, shape);
+      const auto [m, n, k] = batch.shape;
+      const auto rows_of = [&](int64_t begin, int64_t end) {
+        Product part = batch;
+        part.shape.m = end - begin;
+        part.x.assign(batch.x.begin() + begin * k, batch.x.begin() + end * k);
+        return part;
+      };
+      const auto result = [&](const Product& product, int threads) {
+        ThreadPool threads_pool(threads);
+        return dtype == DType::kF32
+                   ? run<float, float>(kernels, threads_pool, product, product.x, dtype,
+                                       Epilogue::kGelu)
+                         .values()
+                   : run<uint16_t, float>(kernels, threads_pool, product, to_bf16(product.x), dtype,
+                                          Epilogue::kGelu)
+                         .values();
+      };
+      const std::vector<float> expected = result(batch, 1);
+      for (int threads : {1, 2, 3}) {
+        ASSERT_EQ(result(batch, threads), expected) << threads << " threads";
+        for (const auto& [begin, end] :
+             {std::pair<int64_t, int64_t>{0, 1}, {17, 18}, {3, 11}, {40, 103}, {60, 76}}) {
+          const std::vector<float> wanted(expected.begin() + begin * n, expected.begin() + end * n);
+          ASSERT_EQ(result(rows_of(begin, end), threads), wanted)
+              << "rows " << begin << " to " << end << ", " << threads << " threads";
+        }
       }
     }
   }

@@ -48,7 +48,8 @@ struct GemmArgs {
 
 // A row of the result depends on its row of x and on the weight alone: each element is one chain of
 // fused multiply-adds over k = 0 .. k-1, whatever m, the tile, or the number of threads. (With bf16
-// the chain is the instruction's: fixed groups of k in a fixed order.)
+// the chain is the instruction's: fixed groups of k in a fixed order; with fp32 on kAmxBf16 it is
+// that of the parts of both factors, amx_split_gemm.h.)
 void gemm(const Kernels& kernels, ThreadPool& pool, const GemmArgs& args);
 
 }  // namespace millrace::cpu

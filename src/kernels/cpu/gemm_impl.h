@@ -12,18 +12,18 @@
 namespace millrace::cpu {
 namespace {
 
-template <class V>
-inline constexpr int64_t kPanelWidth = V::kWidth* V::kTileVectors;
+// Columns of a tile that is `vectors` vectors wide.
+template <class V, int kVectors = V::kTileVectors>
+inline constexpr int64_t kPanelWidth = V::kWidth* kVectors;
 
 // Elements of x that a block of rows may take: half a megabyte.
 inline constexpr int64_t kBlockElements = 128 * 1024;
 
-// c[R, panel width] = start + a[R, k] * panel[k, panel width]; start is c itself when kAccumulate,
+// c[R, N vectors] = start + a[R, k] * panel[k, N vectors]; start is c itself when kAccumulate,
 // else the row `bias` for every row.
-template <class V, int R, bool kAccumulate>
+template <class V, int R, int N, bool kAccumulate>
 void gemm_tile(const float* a, int64_t lda, const float* panel, int64_t k, const float* bias,
                float* c, int64_t ldc) {
-  constexpr int N = V::kTileVectors;
   typename V::Reg sum[R][N];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -37,7 +37,7 @@ void gemm_tile(const float* a, int64_t lda, const float* panel, int64_t k, const
 #pragma GCC unroll 4
     for (int j = 0; j < N; ++j) {
       b[j] = V::load(panel + j * V::kWidth);
-      V::prefetch(panel + j * V::kWidth + 16 * kPanelWidth<V>);
+      V::prefetch(panel + j * V::kWidth + 16 * kPanelWidth<V, N>);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
@@ -45,7 +45,7 @@ void gemm_tile(const float* a, int64_t lda, const float* panel, int64_t k, const
 #pragma GCC unroll 4
       for (int j = 0; j < N; ++j) sum[r][j] = V::fma(x, b[j], sum[r][j]);
     }
-    panel += kPanelWidth<V>;
+    panel += kPanelWidth<V, N>;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -57,13 +57,13 @@ void gemm_tile(const float* a, int64_t lda, const float* panel, int64_t k, const
 using TileFunction = void (*)(const float*, int64_t, const float*, int64_t, const float*, float*,
                               int64_t);
 
-// The tile for `rows` rows, 1 <= rows <= V::kTileRows.
-template <class V, bool kAccumulate, int R = V::kTileRows>
+// The tile for `rows` rows, 1 <= rows <= R.
+template <class V, bool kAccumulate, int R = V::kTileRows, int N = V::kTileVectors>
 TileFunction tile_for(int64_t rows) {
   if constexpr (R > 1) {
-    if (rows < R) return tile_for<V, kAccumulate, R - 1>(rows);
+    if (rows < R) return tile_for<V, kAccumulate, R - 1, N>(rows);
   }
-  return gemm_tile<V, R, kAccumulate>;
+  return gemm_tile<V, R, N, kAccumulate>;
 }
 
 // Calls body(row, rows) for tiles of nearly equal height, at most `most`, that cover [begin, end).
@@ -120,16 +120,18 @@ FinishFunction finish_for(Epilogue epilogue) {
   return nullptr;
 }
 
-// The tiles of fp32. A type of tiles names its element, its greatest height, and is called once per
-// tile with: x and its stride, the rows, one panel, k, the panel's bias, the sums and their stride.
-template <class V>
+// The tiles of fp32. A type of tiles names its element, its greatest height, its width, and is
+// called once per tile with: x and its stride, the rows, one panel, k, the panel's bias, the sums
+// and their stride.
+template <class V, int R = V::kProductRows, int N = V::kProductVectors>
 struct F32Tiles {
   using Element = float;
-  static constexpr int64_t kTileRows = V::kTileRows;
+  static constexpr int64_t kTileRows = R;
+  static constexpr int64_t kWidth = kPanelWidth<V, N>;
 
   void operator()(const float* a, int64_t lda, int64_t rows, const float* panel, int64_t k,
                   const float* bias, float* c, int64_t ldc) const {
-    tile_for<V, false>(rows)(a, lda, panel, k, bias, c, ldc);
+    tile_for<V, false, R, N>(rows)(a, lda, panel, k, bias, c, ldc);
   }
 };
 
@@ -137,7 +139,7 @@ struct F32Tiles {
 template <class V, class Tiles, int64_t kKMultiple>
 void gemm_block(const GemmArgs& args, const GemmBlock& block) {
   using Element = typename Tiles::Element;
-  constexpr int64_t kWidth = kPanelWidth<V>;
+  constexpr int64_t kWidth = Tiles::kWidth;
   constexpr int64_t kRows = Tiles::kTileRows;
   const int64_t n = args.weight.n;
   const int64_t k = args.weight.k;

@@ -16,7 +16,7 @@ enum class Isa : uint8_t {
   kAvx2,        // AVX2, FMA3, F16C
   kAvx512,      // AVX-512 F, BW, DQ, VL
   kAvx512Bf16,  // and AVX512_BF16: products of bf16
-  kAmxBf16,     // and AMX tiles of bf16
+  kAmxBf16,     // and AMX tiles of bf16: products of bf16, and of fp32 in three parts
 };
 
 std::string_view to_string(Isa isa);                      // "portable", "avx2", "avx512", ...

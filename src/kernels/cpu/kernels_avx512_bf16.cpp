@@ -68,6 +68,7 @@ Bf16TileFunction bf16_tile_for(int64_t rows) {
 struct Bf16Tiles {
   using Element = uint16_t;
   static constexpr int64_t kTileRows = Vec512::kTileRows;
+  static constexpr int64_t kWidth = cpu::kWidth;
 
   void operator()(const uint16_t* a, int64_t lda, int64_t rows, const uint16_t* panel, int64_t k,
                   const float* bias, float* c, int64_t ldc) const {

@@ -14,6 +14,8 @@ struct Vec256 {
   static constexpr int kWidth = 8;
   static constexpr int kTileRows = 6;  // 6 x 2 accumulators, 2 of the weight, 2 to spare
   static constexpr int kTileVectors = 2;
+  static constexpr int kProductRows = kTileRows;
+  static constexpr int kProductVectors = kTileVectors;
 
   static __m256i mask(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),

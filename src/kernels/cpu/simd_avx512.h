@@ -14,6 +14,8 @@ struct Vec512 {
   static constexpr int kWidth = 16;
   static constexpr int kTileRows = 14;  // 14 x 2 accumulators, 2 of the weight, 2 to spare
   static constexpr int kTileVectors = 2;
+  static constexpr int kProductRows = 9;  // 9 x 3: fewer loads, and pointers that need no spills
+  static constexpr int kProductVectors = 3;
 
   static __mmask16 mask(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 

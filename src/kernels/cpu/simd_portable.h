@@ -15,6 +15,8 @@ struct VecPortable {
   static constexpr int kWidth = 4;
   static constexpr int kTileRows = 4;
   static constexpr int kTileVectors = 2;
+  static constexpr int kProductRows = kTileRows;
+  static constexpr int kProductVectors = kTileVectors;
 
   static Reg zero() { return Reg{}; }
   static Reg set1(float x) { return Reg{x, x, x, x}; }

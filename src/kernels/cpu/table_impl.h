@@ -19,8 +19,8 @@ void narrow_to_bf16(const float* x, uint16_t* out, int64_t count) {
 template <class V>
 constexpr Kernels make_kernels(Isa isa) {
   return {.isa = isa,
-          .tile_rows = V::kTileRows,
-          .panel_f32 = {.width = kPanelWidth<V>, .depth = 1, .k_multiple = 1},
+          .tile_rows = V::kProductRows,
+          .panel_f32 = {.width = F32Tiles<V>::kWidth, .depth = 1, .k_multiple = 1},
           .panel_bf16 = {},
           .gemm_f32 = gemm_block<V, F32Tiles<V>, 1>,
           .gemm_bf16 = nullptr,
