@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "checkpoint/source.h"
+#include "models/registry.h"
 
 namespace millrace {
 
@@ -27,19 +28,25 @@ std::vector<FileIdentity> identify_sources(const ModelFiles& files, ThreadPool& 
 
 BuildResult build_engine(const BuildConfig& config, const std::filesystem::path& output,
                          ThreadPool& pool, const BuildProgress& progress) {
-  const auto report = [&](const std::string& stage, uint64_t done, uint64_t total) {
-    if (progress.report) progress.report(stage, done, total);
+  const auto report = [&](const std::string& stage, uint64_t done, uint64_t total,
+                          const std::string& detail = {}) {
+    if (progress.report) progress.report(stage, done, total, detail);
   };
-  report("fetch", 0, 0);
-  const auto directory = open_source(config.source)
-                             ->fetch([&](const std::string& file, uint64_t done, uint64_t total) {
-                               report("fetch " + file, done, total);
-                             });
+  const std::string fetch = "fetch " + config.source.repo;
+  const FetchProgress fetching = [&](const std::string& file, uint64_t done, uint64_t total) {
+    report(fetch, done, total, file);
+  };
+  report(fetch, 0, 0);
+  const auto checkpoint = open_source(config.source);
+  auto directory = checkpoint->fetch_configs(fetching);
   if (is_engine(directory)) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("{} is an engine already", directory.string()),
                 "serve it, or build from the checkpoint");
   }
+  // A model that cannot be built is refused before its weights are fetched.
+  find_model(ModelConfig::from_hf(read_config_texts(directory), directory.string()).architecture);
+  directory = checkpoint->fetch(fetching);
   report("plan", 0, 0);
   const ModelFiles files = open_hf_directory(directory);
   const ModelConfig model = ModelConfig::from_hf(files.config_texts, directory.string());

@@ -11,9 +11,12 @@
 
 namespace millrace {
 
-// Told where a build is. `total` is 0 for stages without a measure.
+// Told where a build is. `total` is 0 for stages without a measure; `detail` is what is in work
+// just now, where that is worth saying.
 struct BuildProgress {
-  std::function<void(const std::string& stage, uint64_t done, uint64_t total)> report;
+  std::function<void(const std::string& stage, uint64_t done, uint64_t total,
+                     const std::string& detail)>
+      report;
 };
 
 struct BuildResult {

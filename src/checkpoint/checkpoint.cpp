@@ -15,16 +15,30 @@ namespace {
 
 namespace fs = std::filesystem;
 
+json::Reader weight_map_of(const json::value& parsed, const std::string& index) {
+  const auto weight_map = json::Reader(json::as_object(parsed, index), index).child("weight_map");
+  if (!weight_map)
+    throw Error(ErrorCode::kCorrupt, fmt::format("{}: weight_map is missing", index));
+  return *weight_map;
+}
+
 // A shard's name comes from a foreign file: it must name a file of the same directory.
-std::string shard_path(const fs::path& directory, const std::string& name,
-                       const std::string& index) {
+void check_shard_name(const std::string& name, const std::string& index) {
   if (name.empty() || name.find('/') != std::string::npos || name.find('\0') != std::string::npos ||
       name == ".." || !name.ends_with(".safetensors")) {
     throw Error(
         ErrorCode::kCorrupt,
         fmt::format("{}: shard name \"{}\" is not a .safetensors file of its folder", index, name));
   }
-  return (directory / name).string();
+}
+
+std::set<std::string> shard_names(const json::Reader& weight_map, const std::string& index) {
+  std::set<std::string> shards;
+  for (const auto& member : weight_map.raw()) {
+    shards.insert(weight_map.require_string(member.key()));
+  }
+  for (const std::string& shard : shards) check_shard_name(shard, index);
+  return shards;
 }
 
 // The pickle file that explains why there are no weights to read, if there is one.
@@ -43,6 +57,12 @@ std::string find_pickle(const fs::path& directory) {
 
 }  // namespace
 
+std::vector<std::string> read_shard_names(const std::string& index) {
+  const json::value parsed = json::parse_file(index);
+  const std::set<std::string> names = shard_names(weight_map_of(parsed, index), index);
+  return {names.begin(), names.end()};
+}
+
 Checkpoint Checkpoint::from_file(const std::string& path) {
   Checkpoint checkpoint;
   checkpoint.add_file(path);
@@ -57,15 +77,10 @@ Checkpoint Checkpoint::from_directory(const std::string& directory) {
   const std::string index = (dir / "model.safetensors.index.json").string();
   if (fs::exists(index)) {
     const json::value parsed = json::parse_file(index);
-    const auto weight_map = json::Reader(json::as_object(parsed, index), index).child("weight_map");
-    if (!weight_map)
-      throw Error(ErrorCode::kCorrupt, fmt::format("{}: weight_map is missing", index));
-    std::set<std::string> shards;
-    for (const auto& member : weight_map->raw())
-      shards.insert(weight_map->require_string(member.key()));
+    const json::Reader weight_map = weight_map_of(parsed, index);
     Checkpoint checkpoint;
-    for (const std::string& shard : shards) {
-      const std::string path = shard_path(dir, shard, index);
+    for (const std::string& shard : shard_names(weight_map, index)) {
+      const std::string path = (dir / shard).string();
       if (!fs::exists(path)) {
         throw Error(ErrorCode::kNotFound,
                     fmt::format("{} names {}, which is not there", index, shard),
@@ -73,7 +88,7 @@ Checkpoint Checkpoint::from_directory(const std::string& directory) {
       }
       checkpoint.add_file(path);
     }
-    for (const auto& member : weight_map->raw()) {
+    for (const auto& member : weight_map.raw()) {
       if (!checkpoint.find(member.key())) {
         throw Error(ErrorCode::kCorrupt, fmt::format("{} promises tensor {}, which no shard holds",
                                                      index, std::string_view(member.key())));

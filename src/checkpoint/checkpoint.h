@@ -46,4 +46,8 @@ class Checkpoint {
   std::map<std::string, Tensor, std::less<>> tensors_;
 };
 
+// The shards that a model.safetensors.index.json names, sorted. Throws Error{kCorrupt} for a name
+// that is not a .safetensors file of the index's folder.
+std::vector<std::string> read_shard_names(const std::string& index);
+
 }  // namespace millrace

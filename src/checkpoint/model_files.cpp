@@ -2,7 +2,9 @@
 #include "checkpoint/model_files.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 
 namespace millrace {
 
@@ -10,13 +12,31 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The folders that modules.json gives to sentence-transformers' modules. Names of a foreign file:
-// only plain folders of this directory count.
-std::vector<std::string> module_folders(const ConfigTexts& texts, const fs::path& directory) {
-  const auto modules = texts.find("modules.json");
-  if (modules == texts.end()) return {};
-  const std::string what = (directory / "modules.json").string();
-  const json::value parsed = json::parse(modules->second, what);
+constexpr size_t kMaxConfigBytes = 16 * 1024 * 1024;
+
+// Code of the repository is never run. An architecture of ours is read by our implementation, which
+// the author may not have meant; one that is not ours is refused by its name.
+void warn_of_remote_code(const ConfigTexts& texts, const fs::path& directory) {
+  const auto config = texts.find("config.json");
+  if (config == texts.end()) return;
+  const std::string what = (directory / "config.json").string();
+  const json::value parsed = json::parse(config->second, what);
+  const json::Reader reader(json::as_object(parsed, what), what);
+  if (!reader.has("auto_map")) return;
+  log::warn(
+      "{}: auto_map names Python code of the repository, which Millrace never runs; the model is "
+      "read as the architecture that config.json names",
+      what);
+}
+
+}  // namespace
+
+// Names of a foreign file: only plain folders of this directory count.
+std::vector<std::string> module_folders(const fs::path& directory) {
+  const fs::path file = directory / "modules.json";
+  if (!fs::is_regular_file(file)) return {};
+  const std::string what = file.string();
+  const json::value parsed = json::parse(read_file(what, kMaxConfigBytes), what);
   std::vector<std::string> folders;
   if (!parsed.is_array()) return folders;  // ModelConfig::from_hf says what is wrong with it
   for (const json::value& module : parsed.get_array()) {
@@ -29,10 +49,7 @@ std::vector<std::string> module_folders(const ConfigTexts& texts, const fs::path
   return folders;
 }
 
-}  // namespace
-
 ConfigTexts read_config_texts(const fs::path& directory) {
-  constexpr size_t kMaxConfigBytes = 16 * 1024 * 1024;
   if (!fs::is_directory(directory)) {
     throw Error(ErrorCode::kNotFound, fmt::format("{} is not a directory", directory.string()),
                 "give the path of a Hugging Face checkpoint or of an engine");
@@ -42,7 +59,7 @@ ConfigTexts read_config_texts(const fs::path& directory) {
     const fs::path file = directory / name;
     if (fs::is_regular_file(file)) texts.emplace(name, read_file(file.string(), kMaxConfigBytes));
   }
-  for (const std::string& folder : module_folders(texts, directory)) {
+  for (const std::string& folder : module_folders(directory)) {
     const fs::path file = directory / folder / "config.json";
     if (fs::is_regular_file(file))
       texts.emplace(folder + "/config.json", read_file(file.string(), kMaxConfigBytes));
@@ -59,6 +76,7 @@ ModelFiles open_hf_directory(const fs::path& directory) {
                 "save the tokenizer in its fast form: "
                 "AutoTokenizer.from_pretrained(...).save_pretrained(DIR)");
   }
+  warn_of_remote_code(texts, directory);
   return {.path = directory,
           .config_texts = std::move(texts),
           .tokenizer_json = read_file(tokenizer.string(), kMaxTokenizerBytes),

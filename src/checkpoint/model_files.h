@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "checkpoint/checkpoint.h"
 #include "config/build_config.h"
@@ -21,6 +22,10 @@ struct ModelFiles {
 
 // A Hugging Face directory. Throws Error naming the missing file and the remedy.
 ModelFiles open_hf_directory(const std::filesystem::path& directory);
+
+// The folders of this directory that its modules.json gives to sentence-transformers' modules; none
+// when there is no such file.
+std::vector<std::string> module_folders(const std::filesystem::path& directory);
 
 // The config texts of a Hugging Face directory alone: enough for a plan.
 ConfigTexts read_config_texts(const std::filesystem::path& directory);

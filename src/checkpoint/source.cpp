@@ -1,7 +1,8 @@
-// The kinds of sources: today a local directory.
+// The kinds of sources: a local directory, a repository of the Hugging Face Hub.
 #include "checkpoint/source.h"
 
 #include "base/error.h"
+#include "checkpoint/hub_source.h"
 
 namespace millrace {
 
@@ -20,6 +21,10 @@ class LocalSource : public Source {
     return directory_;
   }
 
+  std::filesystem::path fetch_configs(const FetchProgress& progress) override {
+    return fetch(progress);
+  }
+
  private:
   std::filesystem::path directory_;
 };
@@ -28,6 +33,11 @@ class LocalSource : public Source {
 
 std::unique_ptr<Source> open_source(const ModelSource& source) {
   if (source.kind == SourceKind::kLocal) return std::make_unique<LocalSource>(source.repo);
+  if (source.kind == SourceKind::kHuggingFace) {
+    return std::make_unique<HubSource>(
+        source.repo, source.revision,
+        HubSettings::from_environment(process_environment, source.runtime_secret_name));
+  }
   throw Error(
       ErrorCode::kUnsupported,
       fmt::format("checkpoints cannot be fetched from {} yet ({})", to_string(source.kind),

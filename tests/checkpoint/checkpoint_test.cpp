@@ -191,10 +191,13 @@ TEST(SourceTest, ALocalDirectoryIsItself) {
 }
 
 TEST(SourceTest, OtherSourcesAreRefusedByName) {
-  const Error error =
-      error_of([] { open_source({.kind = SourceKind::kHuggingFace, .repo = "org/model"}); });
-  EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
-  EXPECT_THAT(error.what(), AllOf(HasSubstr("HF"), HasSubstr("org/model")));
+  for (SourceKind kind : {SourceKind::kGcs, SourceKind::kS3, SourceKind::kAzure,
+                          SourceKind::kRemoteUrl, SourceKind::kBasetenTraining}) {
+    const Error error = error_of([&] { open_source({.kind = kind, .repo = "some/place"}); });
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_THAT(error.what(),
+                AllOf(HasSubstr(std::string(to_string(kind))), HasSubstr("some/place")));
+  }
 }
 
 }  // namespace
