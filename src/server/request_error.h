@@ -1,4 +1,4 @@
-// RequestError: why a request is refused, in the words of the OpenAI API.
+// RequestError: why a request is refused, and the bodies that say so in the words of either API.
 #pragma once
 
 #include <exception>
@@ -9,29 +9,49 @@
 
 namespace millrace {
 
-// {"error": {"message", "type", "param", "code"}} with its status.
+// Whose clients ask: the body of an error, and for some refusals its status, depend on it.
+enum class ErrorStyle : uint8_t {
+  kOpenAI,  // {"error": {"message", "type", "param", "code"}}
+  kTei,     // {"error": "...", "error_type": "..."}
+};
+
+enum class Refusal : uint8_t {
+  kInvalid,          // a field that is missing, of the wrong type, out of range
+  kEmpty,            // nothing to do
+  kTokenizer,        // the text cannot be tokenized
+  kWrongModel,       // the route needs a model of another kind
+  kBackend,          // the model failed on this input
+  kUnauthenticated,  // no key, or a wrong one
+  kForbidden,
+  kNotFound,
+  kTimeout,     // the deadline passed
+  kOverloaded,  // a limit on work in flight; try again
+  kUnavailable,
+  kInternal,  // our fault
+};
+
 class RequestError : public std::runtime_error {
  public:
-  RequestError(int status, std::string message, std::string param = {}, std::string code = {})
+  RequestError(Refusal refusal, std::string message, std::string param = {}, std::string code = {})
       : std::runtime_error(std::move(message)),
-        status_(status),
+        refusal_(refusal),
         param_(std::move(param)),
         code_(std::move(code)) {}
 
-  int status() const { return status_; }
+  Refusal refusal() const { return refusal_; }
   const std::string& param() const { return param_; }  // the field at fault; empty: null
   const std::string& code() const { return code_; }  // e.g. "context_length_exceeded"; empty: null
 
  private:
-  int status_;
+  Refusal refusal_;
   std::string param_;
   std::string code_;
 };
 
-// The response to an error: RequestError as it is, Error by its code, anything else 500.
-http::Response error_response(const std::exception_ptr& error);
+// The response to an error: RequestError as it is, Error by its code, anything else is internal.
+http::Response error_response(ErrorStyle style, const std::exception_ptr& error);
 
-// The same from a status alone, with the API's type for it: what the HTTP floor asks for.
-http::Response error_response(int status, std::string_view message);
+// The same from a status alone: what the HTTP floor asks for.
+http::Response error_response(ErrorStyle style, int status, std::string_view message);
 
 }  // namespace millrace

@@ -3,13 +3,14 @@
 
 #include <fmt/core.h>
 #include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
-#include <atomic>
 #include <csignal>
 #include <thread>
 
 #include "base/log.h"
-#include "server/request_error.h"
+#include "server/access_log.h"
 #include "server/service.h"
 
 namespace millrace {
@@ -60,6 +61,46 @@ void report(const Service& service) {
   log::info("loaded in {:.2f} s: open and verify {:.2f} s, place {:.2f} s",
             seconds(model.times.open + model.times.place), seconds(model.times.open),
             seconds(model.times.place));
+  const RuntimeConfig& config = service.config();
+  if (!service.has_keys() && !is_loopback(config.host))
+    log::warn("anybody who reaches this address may use the server: no API key is set");
+}
+
+// A connection is a file, and the usual soft limit of 1024 is far below max_connections.
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+log::Form log_form(LogFormat format) {
+  if (format == LogFormat::kAuto)
+    return isatty(STDERR_FILENO) ? log::Form::kText : log::Form::kJson;
+  return format == LogFormat::kJson ? log::Form::kJson : log::Form::kText;
+}
+
+http::ServerOptions server_options(const RuntimeConfig& runtime, Service& service,
+                                   const AccessLog& access_log) {
+  using std::chrono::seconds;
+  const ClientLimits& limits = runtime.limits;
+  return {.host = runtime.host,
+          .port = static_cast<uint16_t>(runtime.port),
+          .num_threads = http_threads(),
+          .max_connections = static_cast<size_t>(limits.max_connections),
+          .max_header_bytes = static_cast<size_t>(limits.max_header_bytes),
+          .max_body_bytes = static_cast<size_t>(limits.max_body_bytes),
+          .max_total_body_bytes = static_cast<size_t>(limits.max_total_body_bytes),
+          .header_timeout = seconds(limits.header_timeout_s),
+          .body_timeout = seconds(limits.body_timeout_s),
+          .idle_timeout = seconds(limits.idle_timeout_s),
+          .admit = [&service](const http::Request& head) { return service.admit(head); },
+          .error_body = Service::refuse,
+          .on_access =
+              [&](const http::AccessRecord& record) {
+                service.metrics().observe_access(record);
+                access_log.write(record);
+              }};
 }
 
 }  // namespace
@@ -67,23 +108,19 @@ void report(const Service& service) {
 int serve(const ServeOptions& options) {
   const StopSignals signals;
   const RuntimeConfig& runtime = options.runtime;
+  const log::Form form = log_form(runtime.log_format);
+  log::configure(form, spdlog::level::from_str(std::string(to_string(runtime.log_level))));
+  raise_file_limit();
   auto model = LoadedModel::open(options.model, {.device = runtime.device,
                                                  .dtype = runtime.dtype,
                                                  .num_threads = runtime.num_threads,
                                                  .build = options.build});
   Service service(std::move(model), runtime, options.settings);
+  service.warm_up();
   const http::Router router = service.make_router();
+  const AccessLog access_log(form, service.model_name());
   http::Server server(
-      {.host = runtime.host,
-       .port = static_cast<uint16_t>(runtime.port),
-       .num_threads = http_threads(),
-       .max_body_bytes = static_cast<size_t>(runtime.max_body_bytes),
-       .error_body = [](int status,
-                        std::string_view message) { return error_response(status, message); },
-       .on_access =
-           [&service](const http::AccessRecord& record) {
-             service.metrics().observe_access(record);
-           }},
+      server_options(runtime, service, access_log),
       [&router](std::shared_ptr<http::Exchange> exchange) { router.handle(std::move(exchange)); });
   service.attach(server);
   server.start();

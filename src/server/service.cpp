@@ -1,19 +1,24 @@
 // The routes that describe the server: models, health, info, metrics.
 #include "server/service.h"
 
-#include <chrono>
+#include <fmt/ranges.h>
 
+#include <chrono>
+#include <future>
+
+#include "base/error.h"
 #include "base/json.h"
 #include "base/version.h"
-#include "server/request_error.h"
+#include "server/openapi.h"
+#include "server/paths.h"
 
 namespace millrace {
 
 namespace {
 
+// Beyond, a body is parsed and tokenized apart from the others.
+constexpr size_t kInlineBodyBytes = 256 * 1024;
 constexpr auto kStepPatience = std::chrono::seconds(30);  // a step that takes longer is stuck
-
-using ExchangePtr = std::shared_ptr<http::Exchange>;
 
 std::string served_name(const LoadedModel& model, const RuntimeConfig& config) {
   return config.served_model_name.empty() ? model.name : config.served_model_name;
@@ -33,18 +38,38 @@ void respond_json(const ExchangePtr& exchange, const json::value& body) {
   exchange->respond(http::json_response(200, json::to_text(body)));
 }
 
-// A handler whose exceptions become answers.
-http::Handler guarded(http::Handler handler) {
-  return [handler = std::move(handler)](ExchangePtr exchange) {
-    try {
-      handler(exchange);
-    } catch (...) {
-      exchange->respond(error_response(std::current_exception()));
-    }
-  };
+Refusal refusal_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const RequestError& refused) {
+    return refused.refusal();
+  } catch (const Error& failed) {
+    return failed.code() == ErrorCode::kInvalidArgument ? Refusal::kTokenizer : Refusal::kInternal;
+  } catch (...) {
+    return Refusal::kInternal;
+  }
+}
+
+// TEI's name for what the model is, with what its clients need to read answers.
+json::object model_type(const ModelConfig& config) {
+  if (!config.is_classifier())
+    return {{"embedding", json::object{{"pooling", to_string(config.pooling)}}}};
+  json::object id2label, label2id;
+  for (size_t i = 0; i < config.labels.size(); ++i) {
+    id2label[std::to_string(i)] = config.labels[i];
+    label2id[config.labels[i]] = i;
+  }
+  return {{config.labels.size() == 1 ? "reranker" : "classifier",
+           json::object{{"id2label", std::move(id2label)}, {"label2id", std::move(label2id)}}}};
 }
 
 }  // namespace
+
+http::Response with_ignored(http::Response response, const std::vector<std::string>& fields) {
+  if (!fields.empty())
+    response.headers.set("x-ignored-fields", fmt::format("{}", fmt::join(fields, ", ")));
+  return response;
+}
 
 Service::Service(std::unique_ptr<LoadedModel> model, RuntimeConfig config,
                  std::vector<Setting> settings)
@@ -55,67 +80,173 @@ Service::Service(std::unique_ptr<LoadedModel> model, RuntimeConfig config,
       created_(std::chrono::duration_cast<std::chrono::seconds>(
                    std::chrono::system_clock::now().time_since_epoch())
                    .count()),
+      access_(config_.access, config_.host),
+      metrics_(model_->plan.limits.max_seq_len),
       engine_(std::move(model_->runner), model_->plan.limits) {}
 
-http::Router Service::make_router() {
-  http::Router router(
-      [](int status, std::string_view message) { return error_response(status, message); });
-  const auto add = [&](const char* method, const char* path, http::Handler handler) {
-    router.add(method, path, guarded(std::move(handler)));
-  };
-  add("POST", "/v1/embeddings", [this](const ExchangePtr& exchange) { embeddings(exchange); });
-  if (config_.webserver_default_route.empty() ||
-      config_.webserver_default_route == "/v1/embeddings") {
-    add("POST", "/", [this](const ExchangePtr& exchange) { embeddings(exchange); });
+// What POST / means when nobody says: the main route of this kind of model.
+std::string Service::default_route() const {
+  if (!config_.webserver_default_route.empty()) return config_.webserver_default_route;
+  if (!model_->config.is_classifier()) return "/v1/embeddings";
+  return model_->config.labels.size() == 1 ? "/rerank" : "/predict";
+}
+
+// What a handler throws becomes the answer.
+void Service::handle(const ExchangePtr& exchange, Handler handler) {
+  try {
+    (this->*handler)(exchange);
+  } catch (...) {
+    const auto error = std::current_exception();
+    metrics_.observe_failure(refusal_of(error));
+    exchange->respond(error_response(error_style(exchange->request().path), error));
   }
-  add("GET", "/v1/models", [this](const ExchangePtr& exchange) { models(exchange); });
-  add("GET", "/v1/models/*", [this](const ExchangePtr& exchange) { one_model(exchange); });
-  add("GET", "/info", [this](const ExchangePtr& exchange) { info(exchange); });
-  add("GET", "/health", [this](const ExchangePtr& exchange) { health(exchange); });
-  add("GET", "/ready", [this](const ExchangePtr& exchange) { health(exchange); });
-  add("GET", "/live", [](const ExchangePtr& exchange) {
-    respond_json(exchange, json::object{{"status", "live"}});
-  });
-  add("GET", "/metrics", [this](const ExchangePtr& exchange) {
-    http::Response response =
-        http::text_response(200, metrics_.scrape(engine_.stats(), server_->num_connections()));
-    response.headers.set("content-type", "text/plain; version=0.0.4; charset=utf-8");
-    exchange->respond(std::move(response));
-  });
+}
+
+http::Router Service::make_router() {
+  http::Router router(refuse);
+  router.set_rewrite(route_path);
+  for (const Route& route : routes()) {
+    const auto run = [this, handler = route.handler](const ExchangePtr& exchange) {
+      if (exchange->request().body.size() <= kInlineBodyBytes) return handle(exchange, handler);
+      lane_.post([this, exchange, handler] { handle(exchange, handler); });
+    };
+    router.add(route.method, route.path, run);
+    if (route.path != default_route()) continue;
+    router.add(route.method, "/", run);
+    router.add(route.method, "/invocations", run);
+  }
   return router;
 }
 
-void Service::models(const ExchangePtr& exchange) const {
+const std::vector<Service::Route>& Service::routes() {
+  static const std::vector<Route> table = {
+      {"POST", "/v1/embeddings", &Service::embeddings},
+      {"POST", "/embeddings", &Service::embeddings},
+      {"POST", "/embed", &Service::embed},
+      {"POST", "/embed_all", &Service::embed_all},
+      {"POST", "/similarity", &Service::similarity},
+      {"POST", "/rerank", &Service::rerank},
+      {"POST", "/v1/rerank", &Service::rerank_documents},
+      {"POST", "/v2/rerank", &Service::rerank_documents},
+      {"POST", "/predict", &Service::predict},
+      {"POST", "/tokenize", &Service::tokenize},
+      {"POST", "/decode", &Service::decode},
+      {"POST", "/embed_sparse", &Service::not_built},
+      {"POST", "/predict_tokens", &Service::not_built},
+      {"GET", "/v1/models", &Service::models},
+      {"GET", "/v1/models/*", &Service::one_model},
+      {"GET", "/info", &Service::info},
+      {"GET", "/health", &Service::health},
+      {"GET", "/ready", &Service::health},
+      {"GET", "/ping", &Service::health},
+      {"GET", "/", &Service::health},
+      {"GET", "/live", &Service::live},
+      {"GET", "/metrics", &Service::scrape},
+      {"GET", "/openapi.json", &Service::openapi},
+  };
+  return table;
+}
+
+void Service::warm_up() {
+  const std::vector<int32_t> zeros(static_cast<size_t>(model_->plan.limits.max_seq_len), 0);
+  std::promise<RequestResult> done;
+  engine_.submit({.sequences = {{.token_ids = zeros, .token_type_ids = zeros}},
+                  .on_done = [&](RequestResult result) { done.set_value(std::move(result)); }});
+  const RequestResult result = done.get_future().get();
+  if (result.error) std::rethrow_exception(result.error);
+}
+
+std::optional<http::Response> Service::admit(const http::Request& head) const {
+  if (is_probe(head.path)) return std::nullopt;
+  const auto refusal = access_.refusal(head);
+  if (!refusal) return std::nullopt;
+  return error_response(error_style(head.path), std::make_exception_ptr(*refusal));
+}
+
+http::Response Service::refuse(int status, std::string_view message, const http::Request& request) {
+  return error_response(error_style(request.path), status, message);
+}
+
+BodyLimits Service::body_limits() const {
+  return {.max_depth = config_.limits.max_json_depth,
+          .max_inputs = static_cast<size_t>(config_.limits.max_client_batch_size),
+          .vocab_size = model_->config.vocab_size};
+}
+
+bool Service::take_slot() {
+  if (num_in_flight_.fetch_add(1) < config_.limits.max_concurrent_requests) return true;
+  num_in_flight_.fetch_sub(1);
+  return false;
+}
+
+bool Service::take_result_bytes(size_t count) {
+  const auto limit = static_cast<size_t>(config_.limits.max_total_body_bytes);
+  if (result_bytes_.fetch_add(count) + count <= limit) return true;
+  result_bytes_.fetch_sub(count);
+  return false;
+}
+
+void Service::not_built(const ExchangePtr& exchange) {
+  throw RequestError(Refusal::kWrongModel,
+                     fmt::format("{} serves no model for {}: sparse embeddings and token "
+                                 "classification are not built yet",
+                                 model_name_, route_path(exchange->request().path)));
+}
+
+void Service::live(const ExchangePtr& exchange) {
+  respond_json(exchange, json::object{{"status", "live"}});
+}
+
+void Service::scrape(const ExchangePtr& exchange) {
+  http::Response response =
+      http::text_response(200, metrics_.scrape({.engine = engine_.stats(),
+                                                .num_connections = server_->num_connections(),
+                                                .num_in_flight = num_in_flight_.load()}));
+  response.headers.set("content-type", "text/plain; version=0.0.4; charset=utf-8");
+  exchange->respond(std::move(response));
+}
+
+void Service::openapi(const ExchangePtr& exchange) {
+  exchange->respond(http::json_response(200, std::string(openapi_document())));
+}
+
+void Service::models(const ExchangePtr& exchange) {
   respond_json(exchange,
                json::object{{"object", "list"},
                             {"data", json::array{model_object(model_name_, created_,
                                                               model_->plan.limits.max_seq_len)}}});
 }
 
-void Service::one_model(const ExchangePtr& exchange) const {
+void Service::one_model(const ExchangePtr& exchange) {
   constexpr std::string_view kPrefix = "/v1/models/";
-  const std::string id = exchange->request().path.substr(kPrefix.size());
+  const std::string id = route_path(exchange->request().path).substr(kPrefix.size());
   if (id != model_name_) {
     throw RequestError(
-        404,
+        Refusal::kNotFound,
         fmt::format("the model \"{}\" does not exist; this server has \"{}\"", id, model_name_),
         "model", "model_not_found");
   }
   respond_json(exchange, model_object(model_name_, created_, model_->plan.limits.max_seq_len));
 }
 
-void Service::health(const ExchangePtr& exchange) const {
-  if (draining_.load()) throw RequestError(503, "the server is shutting down", "", "draining");
-  if (!engine_.healthy(kStepPatience)) {
-    throw RequestError(
-        503, fmt::format("work waits and no step was finished for {} s", kStepPatience.count()), "",
-        "engine_stuck");
+// Those without a key learn the status and no more.
+void Service::health(const ExchangePtr& exchange) {
+  std::string reason;
+  if (draining_.load()) {
+    reason = "the server is shutting down";
+  } else if (!engine_.healthy(kStepPatience)) {
+    reason = fmt::format("work waits and no step was finished for {} s", kStepPatience.count());
   }
-  respond_json(exchange, json::object{{"status", "ok"}});
+  if (reason.empty()) return respond_json(exchange, json::object{{"status", "ok"}});
+  throw RequestError(Refusal::kUnavailable,
+                     access_.authenticated(exchange->request()) ? reason : "unavailable", "",
+                     draining_.load() ? "draining" : "engine_stuck");
 }
 
-void Service::info(const ExchangePtr& exchange) const {
+void Service::info(const ExchangePtr& exchange) {
   const LoadedModel& model = *model_;
+  const ClientLimits& limits = config_.limits;
+  const StepLimits& steps = model.plan.limits;
   json::array settings;
   for (const Setting& setting : settings_) {
     settings.push_back(
@@ -139,15 +270,36 @@ void Service::info(const ExchangePtr& exchange) const {
           {"normalize", model.config.normalize},
           {"memory", json::object{{"weight_bytes", model.plan.parameters.bytes()},
                                   {"activation_bytes", model.plan.activation_bytes()}}},
-          {"limits", json::object{{"max_input_tokens", model.plan.limits.max_seq_len},
-                                  {"max_step_tokens", model.plan.limits.max_num_tokens},
-                                  {"max_step_sequences", model.plan.limits.max_num_sequences},
-                                  {"max_client_batch_size", config_.max_client_batch_size},
-                                  {"max_concurrent_requests", config_.max_concurrent_requests},
-                                  {"max_body_bytes", config_.max_body_bytes}}},
+          {"limits", json::object{{"max_input_tokens", steps.max_seq_len},
+                                  {"max_step_tokens", steps.max_num_tokens},
+                                  {"max_step_sequences", steps.max_num_sequences},
+                                  {"max_client_batch_size", limits.max_client_batch_size},
+                                  {"max_concurrent_requests", limits.max_concurrent_requests},
+                                  {"max_connections", limits.max_connections},
+                                  {"max_body_bytes", limits.max_body_bytes},
+                                  {"max_total_body_bytes", limits.max_total_body_bytes},
+                                  {"max_header_bytes", limits.max_header_bytes},
+                                  {"max_json_depth", limits.max_json_depth},
+                                  {"header_timeout_s", limits.header_timeout_s},
+                                  {"body_timeout_s", limits.body_timeout_s},
+                                  {"idle_timeout_s", limits.idle_timeout_s},
+                                  {"request_timeout_s", limits.request_timeout_s}}},
           {"load_seconds", json::object{{"open", seconds(model.times.open)},
                                         {"place", seconds(model.times.place)}}},
-          {"settings", std::move(settings)}});
+          {"settings", std::move(settings)},
+          // The names under which clients of TEI look.
+          {"model_id", model_name_},
+          {"served_model_name", model_name_},
+          {"model_sha", nullptr},
+          {"model_dtype", to_string(model.plan.precision.product)},
+          {"model_type", model_type(model.config)},
+          {"max_input_length", steps.max_seq_len},
+          {"max_batch_tokens", steps.max_num_tokens},
+          {"max_batch_requests", steps.max_num_sequences},
+          {"max_client_batch_size", limits.max_client_batch_size},
+          {"max_concurrent_requests", limits.max_concurrent_requests},
+          {"auto_truncate", config_.truncate},
+          {"tokenization_workers", model.pool->num_threads()}});
 }
 
 }  // namespace millrace

@@ -11,9 +11,14 @@
 #include "http/server.h"
 #include "runtime/engine_core.h"
 #include "runtime/loaded_model.h"
+#include "server/access.h"
+#include "server/inference.h"
+#include "server/lane.h"
 #include "server/metrics.h"
 
 namespace millrace {
+
+using ExchangePtr = std::shared_ptr<http::Exchange>;
 
 class Service {
  public:
@@ -21,36 +26,81 @@ class Service {
 
   // The server that answers; must be set before it starts and outlive every request.
   void attach(http::Server& server) { server_ = &server; }
-
   http::Router make_router();
-  Metrics& metrics() { return metrics_; }
-  const LoadedModel& model() const { return *model_; }
-  const std::string& model_name() const { return model_name_; }
+
+  // For the server's options: who is let in, and what is said to those who never reach a route.
+  std::optional<http::Response> admit(const http::Request& head) const;
+  static http::Response refuse(int status, std::string_view message, const http::Request& request);
+
+  // Computes the longest sequence once, so that the first client does not pay for fresh memory, and
+  // a model that cannot compute is known before anybody asks. Throws what the engine reports.
+  void warm_up();
 
   // From now on /ready and /health say no, so that balancers look elsewhere.
   void begin_drain() { draining_.store(true); }
-
   void stop() { engine_.stop(); }  // ends the engine thread; what waits is answered 503
 
+  const LoadedModel& model() const { return *model_; }
+  const RuntimeConfig& config() const { return config_; }
+  const std::string& model_name() const { return model_name_; }
+  bool has_keys() const { return access_.has_keys(); }
+  bool draining() const { return draining_.load(); }
+  BodyLimits body_limits() const;
+  Metrics& metrics() { return metrics_; }
+  EngineCore& engine() { return engine_; }
+  http::Server& server() { return *server_; }
+
+  // Places among the requests in work, and bytes of their results; false beyond the limits.
+  bool take_slot();
+  void give_slot() { num_in_flight_.fetch_sub(1); }
+  bool take_result_bytes(size_t count);
+  void give_result_bytes(size_t count) { result_bytes_.fetch_sub(count); }
+
  private:
-  // A place among the requests in flight, given back when its last copy goes; 429 beyond the limit.
-  std::shared_ptr<void> take_slot();
-  void embeddings(const std::shared_ptr<http::Exchange>& exchange);
-  void models(const std::shared_ptr<http::Exchange>& exchange) const;
-  void one_model(const std::shared_ptr<http::Exchange>& exchange) const;
-  void info(const std::shared_ptr<http::Exchange>& exchange) const;
-  void health(const std::shared_ptr<http::Exchange>& exchange) const;
+  using Handler = void (Service::*)(const ExchangePtr& exchange);
+  struct Route {
+    const char* method;
+    const char* path;
+    Handler handler;
+  };
+  static const std::vector<Route>& routes();
+  std::string default_route() const;
+  void handle(const ExchangePtr& exchange, Handler handler);
+
+  void embeddings(const ExchangePtr& exchange);  // embed_routes.cpp
+  void embed(const ExchangePtr& exchange);
+  void embed_all(const ExchangePtr& exchange);
+  void similarity(const ExchangePtr& exchange);
+  void predict(const ExchangePtr& exchange);  // predict_routes.cpp
+  void rerank(const ExchangePtr& exchange);
+  void rerank_documents(const ExchangePtr& exchange);
+  void tokenize(const ExchangePtr& exchange);  // token_routes.cpp
+  void decode(const ExchangePtr& exchange);
+  void not_built(const ExchangePtr& exchange);  // service.cpp
+  void models(const ExchangePtr& exchange);
+  void one_model(const ExchangePtr& exchange);
+  void info(const ExchangePtr& exchange);
+  void health(const ExchangePtr& exchange);
+  void live(const ExchangePtr& exchange);
+  void scrape(const ExchangePtr& exchange);
+  void openapi(const ExchangePtr& exchange);
 
   std::unique_ptr<LoadedModel> model_;
   RuntimeConfig config_;
   std::vector<Setting> settings_;
   std::string model_name_;
   int64_t created_;  // s since the epoch: when the model was loaded
+  Access access_;
   Metrics metrics_;
   std::atomic<bool> draining_{false};
   std::atomic<int> num_in_flight_{0};
+  std::atomic<size_t> result_bytes_{0};
   http::Server* server_ = nullptr;
-  EngineCore engine_;  // last: its thread ends before what it uses goes away
+  EngineCore engine_;  // its thread ends before what it uses goes away
+  Lane lane_;          // last: it uses all of the above
 };
+
+// Names the fields of a request that had no effect, in x-ignored-fields.
+http::Response with_ignored(http::Response response, const std::vector<std::string>& fields);
 
 }  // namespace millrace

@@ -1,0 +1,229 @@
+// Tokenizing, limits, deadlines, and the headers of an answer.
+#include "server/inference.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "server/content_coding.h"
+#include "server/paths.h"
+#include "server/service.h"
+
+namespace millrace {
+
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+
+// Memory that a value of a result takes while it becomes an answer: itself, and its text.
+constexpr size_t kBytesPerValue = sizeof(float) + 14;
+
+int64_t count_characters(std::string_view text) {
+  return std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; });
+}
+
+// A header that holds a number of milliseconds.
+std::optional<Milliseconds> milliseconds_of(const http::Request& request, const char* name) {
+  const auto header = request.headers.find(name);
+  if (!header) return std::nullopt;
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(header->data(), header->data() + header->size(), value);
+  if (error != std::errc() || end != header->data() + header->size() || value < 0) {
+    throw RequestError(Refusal::kInvalid,
+                       fmt::format("the header {} must be a number of milliseconds", name));
+  }
+  return Milliseconds(value);
+}
+
+// The server's own limit, or what the client asks for where that is less: Request-Timeout-Ms from
+// now, Request-Deadline-Ms since the epoch (Baseten's clients send both).
+Clock::time_point deadline_of(const http::Request& request, int request_timeout_s) {
+  Milliseconds left = std::chrono::seconds(request_timeout_s);
+  if (const auto timeout = milliseconds_of(request, "request-timeout-ms"))
+    left = std::min(left, *timeout);
+  if (const auto deadline = milliseconds_of(request, "request-deadline-ms")) {
+    const auto now = std::chrono::duration_cast<Milliseconds>(
+        std::chrono::system_clock::now().time_since_epoch());
+    left = std::min(left, *deadline - now);
+  }
+  if (left <= Milliseconds(0))
+    throw RequestError(Refusal::kTimeout, "the request's deadline has passed");
+  return request.received_at + left;
+}
+
+// [CLS] and [SEP] are the caller's business when ids come ready-made.
+Encoding encode_ids(const std::vector<int32_t>& ids, int64_t limit, TruncationDirection direction) {
+  Encoding encoding;
+  encoding.num_tokens_untruncated = static_cast<int>(ids.size());
+  const size_t kept = std::min(ids.size(), static_cast<size_t>(limit));
+  const auto begin = direction == TruncationDirection::kRight
+                         ? ids.begin()
+                         : ids.end() - static_cast<std::ptrdiff_t>(kept);
+  encoding.token_ids.assign(begin, begin + static_cast<std::ptrdiff_t>(kept));
+  encoding.token_type_ids.assign(kept, 0);
+  return encoding;
+}
+
+Refusal refusal_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& failed) {
+    return failed.code() == ErrorCode::kCancelled     ? Refusal::kTimeout
+           : failed.code() == ErrorCode::kUnavailable ? Refusal::kUnavailable
+                                                      : Refusal::kBackend;
+  } catch (...) {
+    return Refusal::kInternal;
+  }
+}
+
+}  // namespace
+
+Inference::Inference(Service& service, std::shared_ptr<http::Exchange> exchange, ModelTask task,
+                     TextOptions options)
+    : service_(service),
+      exchange_(std::move(exchange)),
+      task_(task),
+      options_(std::move(options)),
+      begun_(Clock::now()) {
+  prompt_ = prompt_of(service.model().config, options_.prompt_name);
+  request_.deadline = deadline_of(exchange_->request(), service.config().limits.request_timeout_s);
+  if (service.draining())
+    throw RequestError(Refusal::kUnavailable, "the server is shutting down", "", "draining");
+  if (service.take_slot()) return;
+  throw RequestError(Refusal::kOverloaded,
+                     fmt::format("{} requests are in work, which is the limit; try again",
+                                 service.config().limits.max_concurrent_requests),
+                     "", "overloaded");
+}
+
+Inference::~Inference() {
+  service_.give_result_bytes(reserved_bytes_);
+  service_.give_slot();
+}
+
+void Inference::add(const Input& input, std::string_view field) {
+  const Tokenizer& tokenizer = *service_.model().tokenizer;
+  const int64_t limit = service_.model().plan.limits.max_seq_len;
+  if (const auto* pair = std::get_if<TextPair>(&input))
+    return add_pair(pair->first, pair->second, field);
+  if (const auto* ids = std::get_if<std::vector<int32_t>>(&input)) {
+    num_characters_ += static_cast<int64_t>(ids->size());
+    return add(encode_ids(*ids, limit, options_.truncation_direction), field);
+  }
+  const std::string& text = std::get<std::string>(input);
+  num_characters_ += count_characters(text);
+  add(tokenizer.encode(prompt_.empty() ? text : prompt_ + text,
+                       {.max_tokens = static_cast<int>(limit),
+                        .truncation_direction = options_.truncation_direction}),
+      field);
+}
+
+void Inference::add_pair(const std::string& first, const std::string& second,
+                         std::string_view field) {
+  num_characters_ += count_characters(first) + count_characters(second);
+  add(service_.model().tokenizer->encode_pair(
+          first, second,
+          {.max_tokens = static_cast<int>(service_.model().plan.limits.max_seq_len),
+           .truncation_direction = options_.truncation_direction}),
+      field);
+}
+
+void Inference::add(Encoding encoding, std::string_view field) {
+  if (encoding.truncated() && !options_.truncate.value_or(service_.config().truncate)) {
+    throw RequestError(
+        Refusal::kInvalid,
+        fmt::format(
+            "input {} has {} tokens, this model takes at most {}; shorten it or allow truncation",
+            num_inputs(), encoding.num_tokens_untruncated,
+            service_.model().plan.limits.max_seq_len),
+        std::string(field), "context_length_exceeded");
+  }
+  if (encoding.token_ids.empty()) {
+    throw RequestError(Refusal::kInvalid, fmt::format("input {} has no tokens", num_inputs()),
+                       std::string(field));
+  }
+  service_.metrics().observe_input(task_, encoding.num_tokens(), encoding.truncated());
+  truncated_.push_back(encoding.truncated());
+  num_tokens_ += encoding.num_tokens();
+  request_.sequences.push_back({.token_ids = std::move(encoding.token_ids),
+                                .token_type_ids = std::move(encoding.token_type_ids)});
+}
+
+// Many large answers at once must not exhaust the memory.
+void Inference::reserve_result(OutputKind output) {
+  const ModelConfig& config = service_.model().config;
+  const int64_t width = output == OutputKind::kSequence && config.is_classifier()
+                            ? static_cast<int64_t>(config.labels.size())
+                            : config.hidden_size;
+  const int64_t rows =
+      output == OutputKind::kTokens ? num_tokens_ : static_cast<int64_t>(num_inputs());
+  const size_t bytes = static_cast<size_t>(rows * width) * kBytesPerValue;
+  if (!service_.take_result_bytes(bytes)) {
+    throw RequestError(Refusal::kOverloaded,
+                       fmt::format("the answers in work need more than {} bytes, which is the "
+                                   "limit; try again, or send less at once",
+                                   service_.config().limits.max_total_body_bytes),
+                       "", "overloaded");
+  }
+  reserved_bytes_ = bytes;
+}
+
+void Inference::run(OutputKind output, Reply reply) {
+  reserve_result(output);
+  service_.metrics().observe_request(num_inputs() > 1);
+  tokenization_ = Clock::now() - begun_;
+  request_.output = output;
+  request_.on_done = [self = shared_from_this(), reply = std::move(reply)](RequestResult result) {
+    // Printing numbers is work for the HTTP threads.
+    self->service_.server().post(
+        [self, reply, result = std::move(result)] { self->answer(result, reply); });
+  };
+  const auto handle = service_.engine().submit(std::move(request_));
+  exchange_->on_close([handle] { handle->cancel(); });
+}
+
+void Inference::answer(const RequestResult& result, const Reply& reply) {
+  const ErrorStyle style = error_style(exchange_->request().path);
+  if (result.error) {
+    service_.metrics().observe_failure(refusal_of(result.error));
+    exchange_->respond(error_response(style, result.error));
+    return;
+  }
+  try {
+    http::Response response = reply(result);
+    describe(response, result);
+    apply_content_coding(exchange_->request(), response);
+    service_.metrics().observe_success({.task = task_,
+                                        .num_inputs = static_cast<int64_t>(num_inputs()),
+                                        .num_tokens = num_tokens_,
+                                        .tokenization = tokenization_,
+                                        .total = Clock::now() - begun_,
+                                        .timings = result.timings});
+    exchange_->respond(std::move(response));
+  } catch (...) {
+    exchange_->respond(error_response(style, std::current_exception()));
+  }
+}
+
+// TEI's headers, in whole milliseconds as there.
+void Inference::describe(http::Response& response, const RequestResult& result) const {
+  const auto set_ms = [&](const char* name, Clock::duration duration) {
+    response.headers.add(
+        name, std::to_string(std::chrono::duration_cast<Milliseconds>(duration).count()));
+  };
+  const auto total = Clock::now() - exchange_->request().received_at;
+  response.headers.add("x-compute-type", to_string(service_.model().device));
+  set_ms("x-compute-time", total);
+  response.headers.add("x-compute-characters", std::to_string(num_characters_));
+  response.headers.add("x-compute-tokens", std::to_string(num_tokens_));
+  set_ms("x-total-time", total);
+  set_ms("x-tokenization-time", tokenization_);
+  set_ms("x-queue-time", result.timings.queue);
+  set_ms("x-inference-time", result.timings.compute);
+  std::string indices;
+  for (size_t i = 0; i < truncated_.size(); ++i) {
+    if (truncated_[i]) indices += (indices.empty() ? "" : ",") + std::to_string(i);
+  }
+  if (!indices.empty()) response.headers.add("x-truncated", std::move(indices));
+}
+
+}  // namespace millrace

@@ -1,0 +1,63 @@
+// The routes of the tokenizer: /tokenize and /decode.
+#include "server/content_coding.h"
+#include "server/json_writer.h"
+#include "server/service.h"
+#include "server/tei_types.h"
+
+namespace millrace {
+
+namespace {
+
+// [{"id": 101, "text": "[CLS]", "special": true, "start": null, "stop": null}, ...]: special tokens
+// by their names, others as they stand in the text; positions in bytes of it, as TEI counts.
+void append_tokens(std::string& out, const Tokenizer& tokenizer, const std::string& text,
+                   bool add_special_tokens) {
+  const Encoding encoding = tokenizer.encode(
+      text, {.add_special_tokens = add_special_tokens, .offsets = OffsetUnit::kBytes});
+  out += '[';
+  for (size_t i = 0; i < encoding.token_ids.size(); ++i) {
+    if (i > 0) out += ',';
+    const TokenSpan& span = encoding.spans[i];
+    out += fmt::format(R"({{"id":{},"text":)", encoding.token_ids[i]);
+    if (span.special) {
+      append_string(out, tokenizer.id_to_token(encoding.token_ids[i]).value_or(""));
+      out += R"(,"special":true,"start":null,"stop":null})";
+      continue;
+    }
+    const auto begin = static_cast<size_t>(span.begin);
+    append_string(out, std::string_view(text).substr(begin, static_cast<size_t>(span.end) - begin));
+    out += fmt::format(R"(,"special":false,"start":{},"stop":{}}})", span.begin, span.end);
+  }
+  out += ']';
+}
+
+}  // namespace
+
+void Service::tokenize(const ExchangePtr& exchange) {
+  const TokenizeRequest request = parse_tokenize_request(exchange->request().body, body_limits());
+  const std::string prompt = prompt_of(model_->config, request.text.prompt_name);
+  std::string out = "[";
+  for (const std::string& input : request.inputs) {
+    if (out.size() > 1) out += ',';
+    append_tokens(out, *model_->tokenizer, prompt + input, request.add_special_tokens);
+  }
+  http::Response response =
+      with_ignored(http::json_response(200, out + "]"), request.ignored_fields);
+  apply_content_coding(exchange->request(), response);
+  exchange->respond(std::move(response));
+}
+
+void Service::decode(const ExchangePtr& exchange) {
+  const DecodeRequest request = parse_decode_request(exchange->request().body, body_limits());
+  std::string out = "[";
+  for (const std::vector<int32_t>& ids : request.ids) {
+    if (out.size() > 1) out += ',';
+    append_string(out, model_->tokenizer->decode(ids, request.skip_special_tokens));
+  }
+  http::Response response =
+      with_ignored(http::json_response(200, out + "]"), request.ignored_fields);
+  apply_content_coding(exchange->request(), response);
+  exchange->respond(std::move(response));
+}
+
+}  // namespace millrace
