@@ -20,10 +20,10 @@ int run(const BuildCommand& command) {
   BuildResult result;
   {
     ProgressPrinter printer;
-    result = build_engine(build, command.output, pool,
-                          {.report = [&](const std::string& stage, uint64_t done, uint64_t total) {
-                            printer.update(stage, done, total);
-                          }});
+    result = build_engine(
+        build, command.output, pool,
+        {.report = [&](const std::string& stage, uint64_t done, uint64_t total,
+                       const std::string& detail) { printer.update(stage, done, total, detail); }});
   }
   fmt::print("built {} in {:.1f} s: {} parameters, {} of weights, {} of activations at most\n",
              result.engine.string(), seconds(Clock::now() - begin),

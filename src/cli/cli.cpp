@@ -2,25 +2,18 @@
 #include "cli/cli.h"
 
 #include <fmt/core.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/version.h"
+#include "cli/bench_command.h"
 #include "cli/commands.h"
 
 namespace millrace {
 
 namespace {
-
-// Logs go to standard error; standard output is for results.
-void set_up_logs() {
-  auto logger = spdlog::stderr_color_mt("millrace");
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
-  spdlog::set_default_logger(std::move(logger));
-}
 
 // A flag that overrides a setting of config.yaml.
 void add_override(CLI::App& app, std::vector<Override>& overrides, const std::string& flag,
@@ -46,7 +39,7 @@ int report(const Error& error) {
 }  // namespace
 
 int run_cli(int argc, char** argv) {
-  set_up_logs();
+  log::configure(log::Form::kText, spdlog::level::info);  // standard output is for results
   CLI::App app{"Millrace builds engines from Hugging Face checkpoints and serves them."};
   app.set_version_flag("--version", fmt::format("millrace {}", kVersion));
   app.require_subcommand(1);
@@ -55,13 +48,17 @@ int run_cli(int argc, char** argv) {
   BuildCommand build;
   auto& build_app = *app.add_subcommand("build", "Build an engine directory from a checkpoint");
   auto* model = build_app.add_option("--model", build.model,
-                                     "Checkpoint: a directory in Hugging Face layout");
+                                     "Checkpoint: a directory in Hugging Face layout, or a "
+                                     "repository of the hub as owner/name");
   auto* config =
       build_app.add_option("--config", build.config, "A config.yaml that names the checkpoint");
   model->excludes(config);
   build_app.add_option("--output,-o", build.output, "The engine directory to write")->required();
   add_override(build_app, build.overrides, "--dtype", "millrace.dtype",
                "Compute in auto, fp32 or bf16");
+  add_override(build_app, build.overrides, "--revision",
+               "trt_llm.build.checkpoint_repository.revision",
+               "Of a repository: branch, tag, commit or refs/pr/N (main)");
   build_app.callback([&] {
     if (build.model.empty() && build.config.empty())
       throw CLI::RequiredError("--model or --config");
@@ -70,8 +67,13 @@ int run_cli(int argc, char** argv) {
 
   ServeCommand serve;
   auto& serve_app = *app.add_subcommand("serve", "Serve a model through the OpenAI API");
-  serve_app.add_option("model", serve.what, "An engine, a checkpoint directory or a config.yaml")
+  serve_app
+      .add_option("model", serve.what,
+                  "An engine, a checkpoint directory, a repository of the hub or a config.yaml")
       ->required();
+  add_override(serve_app, serve.overrides, "--revision",
+               "trt_llm.build.checkpoint_repository.revision",
+               "Of a repository: branch, tag, commit or refs/pr/N (main)");
   add_override(serve_app, serve.overrides, "--host", "millrace.host",
                "Address to listen on (127.0.0.1)");
   add_override(serve_app, serve.overrides, "--port", "millrace.port",
@@ -83,6 +85,25 @@ int run_cli(int argc, char** argv) {
                "Compute threads (0: one per core)");
   add_override(serve_app, serve.overrides, "--served-model-name",
                "trt_llm.runtime.served_model_name", "The model name of replies");
+  add_override(serve_app, serve.overrides, "--api-key", "millrace.api_key",
+               "A key that requests must carry (also MILLRACE_API_KEY)");
+  add_override(serve_app, serve.overrides, "--api-key-file", "millrace.api_key_file",
+               "A file of such keys, one a line");
+  serve_app.add_flag_callback(
+      "--allow-unauthenticated",
+      [&serve] {
+        serve.overrides.push_back(
+            {"millrace.allow_unauthenticated", "true", "--allow-unauthenticated"});
+      },
+      "Listen beyond this machine without a key");
+  add_override(serve_app, serve.overrides, "--max-client-batch-size",
+               "millrace.max_client_batch_size", "Inputs per request (128)");
+  add_override(serve_app, serve.overrides, "--max-concurrent-requests",
+               "millrace.max_concurrent_requests", "Requests in flight (2048); beyond: 429");
+  add_override(serve_app, serve.overrides, "--log-format", "millrace.log_format",
+               "auto, text or json");
+  add_override(serve_app, serve.overrides, "--log-level", "millrace.log_level",
+               "debug, info, warn or error");
   serve_app.callback([&] { status = run(serve); });
 
   InspectCommand inspect;
@@ -93,7 +114,13 @@ int run_cli(int argc, char** argv) {
 
   PlanCommand plan;
   auto& plan_app = *app.add_subcommand("plan", "Say what a model would need, without building it");
-  plan_app.add_option("model", plan.what, "A checkpoint directory or a config.yaml")->required();
+  plan_app
+      .add_option("model", plan.what,
+                  "A checkpoint directory, a repository of the hub or a config.yaml")
+      ->required();
+  add_override(plan_app, plan.overrides, "--revision",
+               "trt_llm.build.checkpoint_repository.revision",
+               "Of a repository: branch, tag, commit or refs/pr/N (main)");
   plan_app.add_flag("--json", plan.json, "Print JSON");
   plan_app.callback([&] { status = run(plan); });
 
@@ -102,6 +129,8 @@ int run_cli(int argc, char** argv) {
   validate_app.add_option("config", validate.config, "The file")->required();
   validate_app.add_flag("--json", validate.json, "Print JSON");
   validate_app.callback([&] { status = run(validate); });
+
+  add_bench_command(app, status);
 
   try {
     app.parse(argc, argv);

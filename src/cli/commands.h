@@ -15,14 +15,14 @@ struct Override {
 };
 
 struct BuildCommand {
-  std::string model;   // a checkpoint directory, or
+  std::string model;   // a checkpoint: a directory or a hub's repository; or
   std::string config;  // a config.yaml
   std::string output;
   std::vector<Override> overrides;
 };
 
 struct ServeCommand {
-  std::string what;  // an engine, a checkpoint directory or a config.yaml
+  std::string what;  // an engine, a checkpoint or a config.yaml
   std::vector<Override> overrides;
 };
 
@@ -32,8 +32,9 @@ struct InspectCommand {
 };
 
 struct PlanCommand {
-  std::string what;  // a checkpoint directory or a config.yaml
+  std::string what;  // a checkpoint or a config.yaml
   bool json = false;
+  std::vector<Override> overrides;
 };
 
 struct ValidateCommand {

@@ -1,6 +1,7 @@
 // What commands have in common: a checkpoint or a config.yaml, with flags over it.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -11,14 +12,16 @@ namespace millrace {
 
 bool is_config_file(const std::string& what);  // a .yaml or .yml file
 
-// Reads a config.yaml, and what its checkpoint has to say about it.
-ConfigFile read_config(const std::string& path, Diagnostics& diagnostics);
+// What the checkpoint of a config.yaml without errors has to say about it: rule V12. Of a hub's
+// repository the config files are fetched.
+void check_checkpoint(const ConfigFile& config, Diagnostics& diagnostics);
 
-// Reads a config.yaml and prints its diagnostics to standard error. Throws Error{kInvalidArgument}
-// with the number of errors when it has some.
-ConfigFile read_config(const std::string& path);
-
-// A checkpoint directory or a config.yaml, and the flags over it.
+// A checkpoint (a directory or a hub's repository) or a config.yaml, and the flags over it. Prints
+// the file's diagnostics to standard error. Throws Error{kInvalidArgument} when it has errors.
 ConfigFile config_of(const std::string& what, const std::vector<Override>& overrides);
+
+// Fetches the checkpoint, with its progress on standard error, and returns its directory. A model
+// that cannot be served is refused before its weights are fetched.
+std::filesystem::path fetch_model(const BuildConfig& build);
 
 }  // namespace millrace

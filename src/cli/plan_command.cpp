@@ -63,8 +63,8 @@ void print_table(const ModelPlan& plan, const ModelConfig& model) {
 }  // namespace
 
 int run(const PlanCommand& command) {
-  const ConfigFile config = config_of(command.what, {});
-  const auto directory = open_source(config.build.source)->fetch({});
+  const ConfigFile config = config_of(command.what, command.overrides);
+  const auto directory = open_source(config.build.source)->fetch_configs({});
   const ModelConfig model = ModelConfig::from_hf(read_config_texts(directory), directory.string());
   const Device device;
   const ModelPlan plan =

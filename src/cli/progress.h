@@ -13,13 +13,18 @@ class ProgressPrinter {
   ProgressPrinter();
   ~ProgressPrinter();  // ends a live line
 
-  // `total` 0: a stage without a measure.
-  void update(const std::string& stage, uint64_t done, uint64_t total);
+  // `total` 0: a stage without a measure. `detail`: what is in work just now, such as a file; it
+  // may change within a stage.
+  void update(const std::string& stage, uint64_t done, uint64_t total,
+              const std::string& detail = {});
 
  private:
   bool terminal_;
   std::string stage_;
+  uint64_t total_ = 0;
   Clock::time_point printed_at_{};
+  Clock::time_point begun_at_{};  // of the stage
+  uint64_t begun_with_ = 0;       // bytes that were done by then
   bool line_open_ = false;
 };
 

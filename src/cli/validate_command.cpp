@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "cli/commands.h"
 #include "cli/config_input.h"
 
@@ -9,7 +10,14 @@ namespace millrace {
 
 int run(const ValidateCommand& command) {
   Diagnostics diagnostics;
-  read_config(command.config, diagnostics);
+  const ConfigFile config = load_config(command.config, diagnostics);
+  try {
+    if (!diagnostics.has_errors()) check_checkpoint(config, diagnostics);
+  } catch (const Error& error) {
+    // The file can be right while the hub is out of reach; a directory is part of what is checked.
+    if (config.build.source.kind == SourceKind::kLocal) throw;
+    fmt::print(stderr, "millrace: the checkpoint was not looked at: {}\n", error.message());
+  }
   if (command.json) {
     fmt::print("{}", to_json(diagnostics));
   } else {
