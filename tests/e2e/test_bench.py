@@ -1,0 +1,103 @@
+"""`millrace bench embed` against servers that are not Millrace: what it says, and its exit status."""
+
+import contextlib
+import http.server
+import itertools
+import json
+import subprocess
+import threading
+
+import harness
+import pytest
+
+
+@contextlib.contextmanager
+def stub(answer):
+    """A server whose `answer(path, body)` gives (status, bytes)."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            status, reply = answer(self.path, body)
+            self.send_response(status)
+            self.send_header("content-length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        do_GET = do_POST
+
+        def log_message(self, *_):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
+def bench(url, *flags, requests=20):
+    command = [harness.BINARY, "bench", "embed", url, "-c", 2, "--warmup", 0, "-n", requests, *flags]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
+
+
+def embeddings(path, body):
+    if path.endswith("/models"):
+        return 200, json.dumps({"data": [{"id": "stub-model"}]}).encode()
+    count = len(json.loads(body)["input"])
+    data = [{"index": i, "embedding": [0.5]} for i in range(count)]
+    return 200, json.dumps({"data": data, "usage": {"prompt_tokens": 5 * count}}).encode()
+
+
+def test_report_of_a_foreign_server(tmp_path):
+    with stub(embeddings) as url:
+        run = bench(f"{url}/v1", "-i", 3, "--json", tmp_path / "report.json", "--check", "--seed", 7)
+    assert run.returncode == 0, run.stderr
+    assert "model stub-model" in run.stdout and "seed 7" in run.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["url"] == f"{url}/v1/embeddings"
+    assert report["statuses"] == {"200": 20}
+    goodput = report["goodput"]
+    assert goodput["inputs_per_s"] == pytest.approx(3 * goodput["requests_per_s"])
+    assert goodput["tokens_per_s"] == pytest.approx(15 * goodput["requests_per_s"])
+    check = report["check"]
+    assert check.pop("compared") >= 8
+    assert check == {"probes": 8, "different": 0, "missing": 0}
+
+
+def test_unexpected_statuses_fail_the_run():
+    with stub(lambda path, body: (500, b"{}")) as url:
+        assert bench(url).returncode == 1
+        assert "20 answers had the unexpected status 500" in bench(url).stderr
+        assert bench(url, "--expect-status", "200,500").returncode == 0
+
+
+def test_answers_that_change_fail_the_run():
+    number = itertools.count()
+    with stub(lambda path, body: (200, json.dumps({"data": [next(number)]}).encode())) as url:
+        run = bench(url, "--check")
+    assert run.returncode == 1
+    assert "repeated answers differ from the first" in run.stderr
+
+
+def test_nobody_listens():
+    run = bench("http://127.0.0.1:1")
+    assert run.returncode == 1
+    assert "is the server running?" in run.stderr
+
+
+@pytest.mark.parametrize("flags", [
+    ("https://h",), ("h:80",), ("http://h", "--tokens", "x"), ("http://h", "--route", "/v1/chat/completions"),
+    ("http://h", "--rate", 5, "--concurrency", 5), ("http://h", "--abort-fraction", 2),
+    ("http://h", "--arrival", "constant"), ("http://h", "--max-outstanding", 3)])
+def test_wrong_flags_say_so(flags):
+    command = [harness.BINARY, "bench", "embed", *flags]
+    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2
+    assert run.stderr
