@@ -170,7 +170,10 @@ int main(int argc, char** argv) {
   app.add_option("model", options.model, "An engine or a checkpoint")->required();
   app.add_option("--write-ids", options.ids_file, "Write the texts as JSON lists of ids");
   app.add_option("--dtype", options.dtype)->check(CLI::IsMember({"fp32", "bf16"}));
-  app.add_option("--isa", options.isa, "An instruction set instead of the best one");
+  app.add_option("--isa", options.isa, "An instruction set instead of the best one")
+      ->check([](const std::string& name) {
+        return millrace::cpu::isa_from_name(name) ? std::string() : "no instruction set has the name " + name;
+      });
   app.add_option("--threads", options.threads);
   app.add_option("--texts", options.num_texts);
   app.add_option("--min-tokens", options.min_tokens);

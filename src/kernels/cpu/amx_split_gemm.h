@@ -144,67 +144,86 @@ SplitTileFunction split_tile_for(Columns columns) {
   return nullptr;
 }
 
+// What one thread writes on the way: the rows of x and one panel, both split, and a tile's sums.
+struct SplitBuffers {
+  alignas(64) uint16_t rows[kSplitBlockRows / kSumRows * kSplitDepth / kTileDepth * kStepSize];
+  alignas(64) uint16_t panel[kSplitDepth / kTileDepth * kStepSize];
+  alignas(64) float sums[kSumRows * kSumColumns];
+  TileRows tiles;
+};
+
+// A part of a product: rows [row_begin, row_end) by k in [k_begin, k_begin + depth).
+struct SplitPart {
+  int64_t row_begin = 0, row_end = 0;
+  int64_t k_begin = 0, depth = 0;
+
+  int64_t tile_size() const { return (depth + kTileDepth - 1) / kTileDepth * kStepSize; }
+};
+
+inline void split_part_of_x(const GemmArgs& args, const SplitPart& part, uint16_t* out) {
+  for_each_tile(part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
+    const float* x = static_cast<const float*>(args.x) + row * args.x_stride + part.k_begin;
+    split_rows(x, args.x_stride, rows, part.depth, out);
+    out += part.tile_size();
+  });
+}
+
+// The split rows of a part times columns [first, first + 32) of the weight. The sums of a part that
+// is not the first go on from those that wait in `out`.
+inline void multiply_part(const GemmArgs& args, const SplitPart& part, int64_t first,
+                          SplitBuffers& buffers) {
+  const int64_t n = args.weight.n, k = args.weight.k;
+  const bool bf16 = args.out_dtype == DType::kBF16;
+  const bool first_part = part.k_begin == 0, last_part = part.k_begin + part.depth == k;
+  const int64_t width = n - first < kSumColumns ? n - first : kSumColumns;
+  const bool direct =
+      !last_part || (args.epilogue == Epilogue::kNone && !bf16 && width == kSumColumns);
+  const FinishFunction finish =
+      bf16 ? finish_for<Vec512, true>(args.epilogue) : finish_for<Vec512, false>(args.epilogue);
+  alignas(64) float bias[kSumColumns] = {};
+  if (args.bias) {
+    for (int64_t j = 0; j < width; ++j) bias[j] = args.bias[first + j];
+  }
+  const int64_t padded_k = (k + kTileDepth - 1) / kTileDepth * kTileDepth;
+  const float* panel =
+      static_cast<const float*>(args.weight.data) + first * padded_k + part.k_begin * kSumColumns;
+  const uint16_t* split = buffers.rows;
+  for_each_tile(part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
+    buffers.tiles.set(rows);
+    void* out = static_cast<char*>(args.out) + (row * args.out_stride + first) * (bf16 ? 2 : 4);
+    float* c = direct ? static_cast<float*>(out) : buffers.sums;
+    const int64_t c_stride = direct ? args.out_stride : kSumColumns;
+    const float* start = first_part ? bias : static_cast<const float*>(out);
+    const int64_t start_stride = first_part ? 0 : args.out_stride;
+    const Columns columns = row > part.row_begin        ? Columns::kSplit
+                            : row + rows < part.row_end ? Columns::kToKeep
+                                                        : Columns::kToUseOnce;
+    const SplitTileFunction multiply =
+        rows > kTileHeight ? split_tile_for<true>(columns) : split_tile_for<false>(columns);
+    multiply(split, panel, buffers.panel, part.depth, start, start_stride, c, c_stride);
+    if (!direct) finish(buffers.sums, kSumColumns, rows, width, out, args.out_stride);
+    split += part.tile_size();
+  });
+}
+
 // A block of a product of fp32. Beyond one depth the sums wait in `out`, so it must hold them
 // whole; where it cannot, the product is AVX-512's: a choice that depends on the weight and on the
 // type of the result alone.
 inline void split_gemm_block(const GemmArgs& args, const GemmBlock& block) {
-  const int64_t n = args.weight.n;
   const int64_t k = args.weight.k;
-  const bool bf16 = args.out_dtype == DType::kBF16;
-  if (k > kSplitDepth && (bf16 || n % kSumColumns != 0))
+  if (k > kSplitDepth && (args.out_dtype == DType::kBF16 || args.weight.n % kSumColumns != 0))
     return gemm_block<Vec512, F32Tiles<Vec512, Vec512::kTileRows, Vec512::kTileVectors>,
                       kTileDepth>(args, block);
-
-  const int64_t panel_size = (k + kTileDepth - 1) / kTileDepth * kTileDepth * kSumColumns;
-  const FinishFunction finish =
-      bf16 ? finish_for<Vec512, true>(args.epilogue) : finish_for<Vec512, false>(args.epilogue);
-  alignas(64) uint16_t a[kSplitBlockRows / kSumRows * kSplitDepth / kTileDepth * kStepSize];
-  alignas(64) uint16_t b[kSplitDepth / kTileDepth * kStepSize];
-  alignas(64) float sums[kSumRows * kSumColumns];
-  TileRows tiles;
-
+  SplitBuffers buffers;
   for_each_tile(block.row_begin, block.row_end, kSplitBlockRows, [&](int64_t begin, int64_t count) {
-    const int64_t end = begin + count;
     for (int64_t i = 0; i < k; i += kSplitDepth) {
-      const int64_t depth = k - i < kSplitDepth ? k - i : kSplitDepth;
-      const int64_t tile_size = (depth + kTileDepth - 1) / kTileDepth * kStepSize;
-      uint16_t* next = a;
-      for_each_tile(begin, end, kSumRows, [&](int64_t row, int64_t rows) {
-        const float* x = static_cast<const float*>(args.x) + row * args.x_stride + i;
-        split_rows(x, args.x_stride, rows, depth, next);
-        next += tile_size;
-      });
-      const bool first_part = i == 0, last_part = i + depth == k;
-      for (int64_t p = block.panel_begin; p < block.panel_end; ++p) {
-        const int64_t first = p * kSumColumns;
-        const int64_t width = n - first < kSumColumns ? n - first : kSumColumns;
-        alignas(64) float bias[kSumColumns] = {};
-        if (args.bias) {
-          for (int64_t j = 0; j < width; ++j) bias[j] = args.bias[first + j];
-        }
-        const float* panel =
-            static_cast<const float*>(args.weight.data) + p * panel_size + i * kSumColumns;
-        const uint16_t* tile_rows = a;
-        for_each_tile(begin, end, kSumRows, [&](int64_t row, int64_t rows) {
-          tiles.set(rows);
-          void* out =
-              static_cast<char*>(args.out) + (row * args.out_stride + first) * (bf16 ? 2 : 4);
-          const bool direct =
-              !last_part || (args.epilogue == Epilogue::kNone && !bf16 && width == kSumColumns);
-          float* c = direct ? static_cast<float*>(out) : sums;
-          const int64_t c_stride = direct ? args.out_stride : kSumColumns;
-          const float* start = first_part ? bias : static_cast<const float*>(out);
-          const int64_t start_stride = first_part ? 0 : args.out_stride;
-          const Columns columns = row > begin        ? Columns::kSplit
-                                  : row + rows < end ? Columns::kToKeep
-                                                     : Columns::kToUseOnce;
-          (rows > kTileHeight ? split_tile_for<true>
-                              : split_tile_for<false>)(columns)(tile_rows, panel, b, depth, start,
-                                                                start_stride, c, c_stride);
-          if (!direct) finish(sums, kSumColumns, rows, width, out, args.out_stride);
-          tile_rows += tile_size;
-        });
-      }
+      const SplitPart part{.row_begin = begin,
+                           .row_end = begin + count,
+                           .k_begin = i,
+                           .depth = k - i < kSplitDepth ? k - i : kSplitDepth};
+      split_part_of_x(args, part, buffers.rows);
+      for (int64_t p = block.panel_begin; p < block.panel_end; ++p)
+        multiply_part(args, part, p * kSumColumns, buffers);
     }
   });
 }
