@@ -1,0 +1,1 @@
+"""The demo model from nothing: data, tokenizer, training, evaluation. README.md says how."""
