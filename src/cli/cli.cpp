@@ -100,6 +100,8 @@ int run_cli(int argc, char** argv) {
                "millrace.max_client_batch_size", "Inputs per request (128)");
   add_override(serve_app, serve.overrides, "--max-concurrent-requests",
                "millrace.max_concurrent_requests", "Requests in flight (2048); beyond: 429");
+  add_override(serve_app, serve.overrides, "--max-queue-time-s", "millrace.max_queue_time_s",
+               "Seconds in the queue, estimated (10); beyond: 429");
   add_override(serve_app, serve.overrides, "--log-format", "millrace.log_format",
                "auto, text or json");
   add_override(serve_app, serve.overrides, "--log-level", "millrace.log_level",

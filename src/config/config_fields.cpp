@@ -262,6 +262,10 @@ const Field kFields[] = {
     {.path = "millrace.max_concurrent_requests", .type = kInteger, .min = 1, .max = 1000000, .fallback = "2048",
      .about = "Requests in flight; more are answered with status 429.",
      .store = [](C& c, const V& v) { c.runtime.limits.max_concurrent_requests = static_cast<int>(v.integer); }},
+    {.path = "millrace.max_queue_time_s", .type = kInteger, .min = 1, .max = 86400, .fallback = "10",
+     .about = "Seconds that a request of its size would wait for others; beyond, it is answered with "
+              "status 429.",
+     .store = [](C& c, const V& v) { c.runtime.limits.max_queue_time_s = static_cast<int>(v.integer); }},
     {.path = "millrace.max_connections", .type = kInteger, .min = 1, .max = 1000000, .fallback = "4096",
      .about = "Open connections; more are answered with status 503.",
      .store = [](C& c, const V& v) { c.runtime.limits.max_connections = static_cast<int>(v.integer); }},

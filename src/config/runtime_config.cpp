@@ -37,14 +37,15 @@ std::string to_string(const RuntimeConfig& config) {
                      access.api_key.empty() ? "" : "***", access.api_key_file,
                      access.allow_unauthenticated) +
          fmt::format(
-             "max_client_batch_size: {}\nmax_concurrent_requests: {}\nmax_connections: {}\n"
+             "max_client_batch_size: {}\nmax_concurrent_requests: {}\nmax_queue_time_s: {}\n"
+             "max_connections: {}\n"
              "max_body_bytes: {}\nmax_total_body_bytes: {}\nmax_header_bytes: {}\n"
              "max_json_depth: {}\nheader_timeout_s: {}\nbody_timeout_s: {}\nidle_timeout_s: {}\n"
              "request_timeout_s: {}\n",
-             limits.max_client_batch_size, limits.max_concurrent_requests, limits.max_connections,
-             limits.max_body_bytes, limits.max_total_body_bytes, limits.max_header_bytes,
-             limits.max_json_depth, limits.header_timeout_s, limits.body_timeout_s,
-             limits.idle_timeout_s, limits.request_timeout_s) +
+             limits.max_client_batch_size, limits.max_concurrent_requests, limits.max_queue_time_s,
+             limits.max_connections, limits.max_body_bytes, limits.max_total_body_bytes,
+             limits.max_header_bytes, limits.max_json_depth, limits.header_timeout_s,
+             limits.body_timeout_s, limits.idle_timeout_s, limits.request_timeout_s) +
          fmt::format("truncate: {}\ndrain_timeout_s: {}\nlog_format: {}\nlog_level: {}\n",
                      config.truncate, config.drain_timeout_s, to_string(config.log_format),
                      to_string(config.log_level));

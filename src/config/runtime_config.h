@@ -23,6 +23,7 @@ struct AccessConfig {
 struct ClientLimits {
   int max_client_batch_size = 128;               // inputs per request
   int max_concurrent_requests = 2048;            // in work; beyond: 429
+  int max_queue_time_s = 10;                     // s; in the queue, estimated; beyond: 429
   int max_connections = 4096;                    // beyond: 503
   int64_t max_body_bytes = 100'000'000;          // per request; beyond: 413
   int64_t max_total_body_bytes = 1'000'000'000;  // of all requests in work; beyond: 503

@@ -103,6 +103,14 @@ EngineStats EngineCore::stats() const {
   return stats_;
 }
 
+QueueEstimate EngineCore::queue() const {
+  const std::lock_guard lock(mutex_);
+  return {.num_waiting_tokens = stats_.num_waiting_tokens,
+          .num_requests = stats_.num_requests,
+          .step_tokens = scheduler_.step_tokens(),
+          .tokens_per_s = rate_.tokens_per_s()};
+}
+
 bool EngineCore::healthy(Clock::duration patience) const {
   const std::lock_guard lock(mutex_);
   return !stopping_ && (stats_.num_requests == 0 || Clock::now() - idle_since_ <= patience);
@@ -140,6 +148,7 @@ std::vector<StepItem> EngineCore::schedule(std::vector<std::shared_ptr<Scheduled
     finish(*request, request->expired(now) ? deadline_error() : nullptr);
   }
   std::vector<StepItem> step = scheduler_.next_step();
+  step_is_full_ = !scheduler_.empty();
   const std::lock_guard lock(mutex_);
   stats_.num_waiting_tokens -= num_waiting - scheduler_.num_waiting_tokens();
   return step;
@@ -223,8 +232,10 @@ void EngineCore::finish(ScheduledRequest& request, std::exception_ptr error) {
 void EngineCore::publish(const std::vector<StepItem>& step, bool failed) {
   const std::lock_guard lock(mutex_);
   stats_.num_requests -= std::exchange(num_ended_, 0);
-  idle_since_ = Clock::now();
+  const auto now = Clock::now();
+  const Clock::duration step_time = now - std::exchange(idle_since_, now);
   if (step.empty()) return;
+  if (step_is_full_ && !failed) rate_.observe(batch_.num_tokens(), seconds(step_time));
   ++stats_.num_steps;
   stats_.num_failed_steps += failed ? 1 : 0;
   stats_.num_sequences += step.size();

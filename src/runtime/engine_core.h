@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/model_runner.h"
+#include "runtime/queue_estimate.h"
 #include "runtime/request.h"
 #include "runtime/scheduler.h"
 
@@ -48,6 +49,9 @@ class EngineCore {
 
   EngineStats stats() const;
 
+  // What somebody who comes now has to expect.
+  QueueEstimate queue() const;
+
   // False when work has waited for longer than `patience` without a step being finished.
   bool healthy(Clock::duration patience) const;
 
@@ -68,11 +72,13 @@ class EngineCore {
   std::vector<std::shared_ptr<ScheduledRequest>> arrivals_;  // guarded by mutex_
   bool stopping_ = false;                                    // guarded by mutex_
   EngineStats stats_;                                        // guarded by mutex_
+  TokenRate rate_;                                           // guarded by mutex_
   Clock::time_point idle_since_;  // guarded by mutex_: last sign of progress
 
-  Scheduler scheduler_;  // of the engine thread, as the two below
+  Scheduler scheduler_;  // of the engine thread, as the three below
   Batch batch_;
-  size_t num_ended_ = 0;  // requests that ended since stats_ were told
+  bool step_is_full_ = false;  // others wait that did not fit into it
+  size_t num_ended_ = 0;       // requests that ended since stats_ were told
   std::thread thread_;
   std::once_flag joined_;
 };

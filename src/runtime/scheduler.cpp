@@ -1,14 +1,16 @@
-// Start-time fair queueing.
+// Fair queueing, a whole request at a time.
 #include "runtime/scheduler.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/error.h"
 
 namespace millrace {
 
 namespace {
+
+// Virtual time of a token: fine enough to be divided by the requests in the queue.
+constexpr int64_t kTokenParts = 4096;
 
 int64_t count_waiting_tokens(const ScheduledRequest& request) {
   const std::vector<Sequence>& sequences = request.request.sequences;
@@ -28,8 +30,9 @@ Scheduler::Scheduler(StepLimits limits)
 
 void Scheduler::add(std::shared_ptr<ScheduledRequest> request) {
   CHECK(!request->request.sequences.empty());
-  num_waiting_tokens_ += count_waiting_tokens(*request);
-  queue_.emplace(Tag{virtual_time_, num_arrived_++}, std::move(request));
+  const int64_t num_tokens = count_waiting_tokens(*request);
+  num_waiting_tokens_ += num_tokens;
+  queue_.emplace(Tag{virtual_time_ + num_tokens * kTokenParts, num_arrived_++}, std::move(request));
 }
 
 std::vector<StepItem> Scheduler::next_step() {
@@ -37,24 +40,17 @@ std::vector<StepItem> Scheduler::next_step() {
   int64_t num_tokens = 0;
   while (!queue_.empty()) {
     const auto first = queue_.begin();
-    const auto [tag, arrival] = first->first;
     const std::shared_ptr<ScheduledRequest>& request = first->second;
     const std::vector<Sequence>& sequences = request->request.sequences;
     const int64_t length = sequences[request->num_scheduled].num_tokens();
     const bool fits = num_tokens + length <= step_tokens_ &&
                       static_cast<int64_t>(step.size()) < limits_.max_num_sequences;
     if (!fits && !step.empty()) break;
-    virtual_time_ = std::max(virtual_time_, tag);
+    virtual_time_ += length * kTokenParts / static_cast<int64_t>(queue_.size()) + 1;
     num_tokens += length;
     num_waiting_tokens_ -= length;
     step.push_back({.request = request, .sequence = request->num_scheduled++});
-    auto entry = queue_.extract(first);
-    if (request->num_scheduled == sequences.size()) {
-      leave(tag, length);
-      continue;
-    }
-    entry.key().first = tag + length;
-    queue_.insert(std::move(entry));
+    if (request->num_scheduled == sequences.size()) queue_.erase(first);
   }
   return step;
 }
@@ -82,18 +78,13 @@ std::vector<std::shared_ptr<ScheduledRequest>> Scheduler::clear() {
   return all;
 }
 
-// A request has left the queue; its last sequence was served at `tag`.
-void Scheduler::leave(int64_t tag, int64_t num_tokens) {
-  const auto num_requests = static_cast<int64_t>(queue_.size()) + 1;
-  const int64_t share = (num_tokens + num_requests - 1) / num_requests;
-  virtual_time_ = std::max(virtual_time_, std::min(virtual_time_ + share, tag + num_tokens));
-}
-
 void Scheduler::check_integrity() const {
   int64_t num_tokens = 0;
   for (const auto& [key, request] : queue_) {
-    const int64_t lead = key.first - virtual_time_;
-    CHECK(std::abs(lead) <= limits_.max_seq_len, "a tag is {} from the virtual time", lead);
+    int64_t whole = 0;
+    for (const Sequence& sequence : request->request.sequences) whole += sequence.num_tokens();
+    CHECK(key.first - virtual_time_ <= whole * kTokenParts,
+          "a request of {} tokens ends at {}, {} now", whole, key.first, virtual_time_);
     CHECK(key.second < num_arrived_);
     CHECK(request->num_scheduled < request->request.sequences.size());
     num_tokens += count_waiting_tokens(*request);

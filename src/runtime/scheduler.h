@@ -32,16 +32,16 @@ struct StepItem {
   size_t sequence = 0;  // index in the request
 };
 
-// Start-time fair queueing over requests, in tokens (Goyal, Vin, Cheng: Start-time Fair Queueing,
-// 1996): a request's tag grows by the tokens of each sequence scheduled, the lowest tag goes first,
-// and a new request starts at the virtual time, which is the highest tag served. So a short request
-// overtakes the rest of a long one, and requests of equal weight take turns.
+// Fair queueing over requests, in tokens (Demers, Keshav, Shenker: Analysis and Simulation of a
+// Fair Queueing Algorithm, 1989): virtual time runs as if all requests in the queue were served at
+// once, each at an equal share. A request's tag is the virtual time at which all of its tokens
+// would then be served, fixed on arrival; the lowest tag goes first. So a short request overtakes
+// the rest of a long one. Of equal requests the first is finished first: an answer is whole or
+// nothing, and turns would only delay them all.
 //
-// A request that leaves never comes back with a higher tag, so an endless stream of short requests
-// would hold the virtual time still and starve the rest of a long one. Therefore the last tokens of
-// a request move it too: by their share for each request in the queue, at most to the tag at which
-// the request would have gone on. All tags lie within max_seq_len of the virtual time, and what a
-// sequence waits for is at most a small multiple of max_seq_len for each request in the queue.
+// No stream of newcomers starves a request: they may only overtake it until the virtual time has
+// reached its tag. From its arrival to its end a request of T tokens waits for at most the tokens
+// that waited before it, 2 T for each request in the queue, and one sequence.
 class Scheduler {
  public:
   explicit Scheduler(StepLimits limits);
@@ -60,6 +60,7 @@ class Scheduler {
   std::vector<std::shared_ptr<ScheduledRequest>> clear();
 
   bool empty() const { return queue_.empty(); }
+  int64_t step_tokens() const { return step_tokens_; }  // never changes: any thread
   int64_t num_waiting_tokens() const { return num_waiting_tokens_; }
   size_t num_waiting_requests() const { return queue_.size(); }
 
@@ -67,14 +68,12 @@ class Scheduler {
   void check_integrity() const;
 
  private:
-  using Tag = std::pair<int64_t, uint64_t>;  // virtual start in tokens, order of arrival
-
-  void leave(int64_t tag, int64_t num_tokens);
+  using Tag = std::pair<int64_t, uint64_t>;  // virtual time of its end, order of arrival
 
   StepLimits limits_;
   int64_t step_tokens_;  // a step ends before it has more, its first sequence excepted
   std::map<Tag, std::shared_ptr<ScheduledRequest>> queue_;  // requests with unscheduled sequences
-  int64_t virtual_time_ = 0;                                // where new requests start
+  int64_t virtual_time_ = 0;                                // in parts of a token
   uint64_t num_arrived_ = 0;
   int64_t num_waiting_tokens_ = 0;
 };

@@ -86,13 +86,7 @@ Inference::Inference(Service& service, std::shared_ptr<http::Exchange> exchange,
       begun_(Clock::now()) {
   prompt_ = prompt_of(service.model().config, options_.prompt_name);
   request_.deadline = deadline_of(exchange_->request(), service.config().limits.request_timeout_s);
-  if (service.draining())
-    throw RequestError(Refusal::kUnavailable, "the server is shutting down", "", "draining");
-  if (service.take_slot()) return;
-  throw RequestError(Refusal::kOverloaded,
-                     fmt::format("{} requests are in work, which is the limit; try again",
-                                 service.config().limits.max_concurrent_requests),
-                     "", "overloaded");
+  service.take_slot();
 }
 
 Inference::~Inference() {
@@ -168,6 +162,7 @@ void Inference::reserve_result(OutputKind output) {
 }
 
 void Inference::run(OutputKind output, Reply reply) {
+  service_.require_time(num_tokens_, *request_.deadline);
   reserve_result(output);
   service_.metrics().observe_request(num_inputs() > 1);
   tokenization_ = Clock::now() - begun_;

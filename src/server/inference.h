@@ -20,7 +20,7 @@ class Service;
 class Inference : public std::enable_shared_from_this<Inference> {
  public:
   // Takes a place among the requests in work until the answer is given. Throws RequestError:
-  // kOverloaded, kUnavailable, kTimeout, kInvalid.
+  // kOverloaded, kTimeout, kInvalid.
   Inference(Service& service, std::shared_ptr<http::Exchange> exchange, ModelTask task,
             TextOptions options);
   ~Inference();

@@ -67,7 +67,7 @@ Refusal refusal_of(ErrorCode code) {
 }
 
 http::Response body(ErrorStyle style, int status, std::string_view type, std::string_view message,
-                    const std::string& param, const std::string& code) {
+                    const std::string& param, const std::string& code, int retry_after_s = 1) {
   const auto or_null = [](const std::string& text) {
     return text.empty() ? json::value(nullptr) : json::value(text);
   };
@@ -78,17 +78,19 @@ http::Response body(ErrorStyle style, int status, std::string_view type, std::st
                                                                          {"param", or_null(param)},
                                                                          {"code", or_null(code)}}}};
   http::Response response = http::json_response(status, json::to_text(content));
-  if (status == 429 || status == 503) response.headers.set("retry-after", "1");
+  if (status == 429 || status == 503)
+    response.headers.set("retry-after", std::to_string(retry_after_s));
   if (status == 401) response.headers.set("www-authenticate", "Bearer");
   return response;
 }
 
 http::Response body(ErrorStyle style, Refusal refusal, std::string_view message,
-                    const std::string& param = {}, const std::string& code = {}) {
+                    const std::string& param = {}, const std::string& code = {},
+                    int retry_after_s = 1) {
   const Wording& row = wording(refusal);
-  return style == ErrorStyle::kTei
-             ? body(style, row.tei_status, row.tei_type, message, param, code)
-             : body(style, row.openai_status, row.openai_type, message, param, code);
+  const bool tei = style == ErrorStyle::kTei;
+  return body(style, tei ? row.tei_status : row.openai_status, tei ? row.tei_type : row.openai_type,
+              message, param, code, retry_after_s);
 }
 
 }  // namespace
@@ -101,7 +103,8 @@ http::Response error_response(ErrorStyle style, const std::exception_ptr& error)
   try {
     std::rethrow_exception(error);
   } catch (const RequestError& refused) {
-    return body(style, refused.refusal(), refused.what(), refused.param(), refused.code());
+    return body(style, refused.refusal(), refused.what(), refused.param(), refused.code(),
+                refused.retry_after_s());
   } catch (const Error& failed) {
     return body(style, refusal_of(failed.code()), failed.what());
   } catch (const std::exception& bug) {

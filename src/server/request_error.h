@@ -32,20 +32,24 @@ enum class Refusal : uint8_t {
 
 class RequestError : public std::runtime_error {
  public:
-  RequestError(Refusal refusal, std::string message, std::string param = {}, std::string code = {})
+  RequestError(Refusal refusal, std::string message, std::string param = {}, std::string code = {},
+               int retry_after_s = 1)
       : std::runtime_error(std::move(message)),
         refusal_(refusal),
         param_(std::move(param)),
-        code_(std::move(code)) {}
+        code_(std::move(code)),
+        retry_after_s_(retry_after_s) {}
 
   Refusal refusal() const { return refusal_; }
   const std::string& param() const { return param_; }  // the field at fault; empty: null
   const std::string& code() const { return code_; }  // e.g. "context_length_exceeded"; empty: null
+  int retry_after_s() const { return retry_after_s_; }  // when to try again; of 429 and 503
 
  private:
   Refusal refusal_;
   std::string param_;
   std::string code_;
+  int retry_after_s_;
 };
 
 // The response to an error: RequestError as it is, Error by its code, anything else is internal.

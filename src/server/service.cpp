@@ -3,7 +3,9 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <future>
 
 #include "base/error.h"
@@ -18,6 +20,7 @@ namespace {
 
 // Beyond, a body is parsed and tokenized apart from the others.
 constexpr size_t kInlineBodyBytes = 256 * 1024;
+constexpr int64_t kBytesPerToken = 4;  // of a body, about: what it will cost before it is read
 constexpr auto kStepPatience = std::chrono::seconds(30);  // a step that takes longer is stuck
 
 std::string served_name(const LoadedModel& model, const RuntimeConfig& config) {
@@ -48,6 +51,20 @@ Refusal refusal_of(const std::exception_ptr& error) {
   } catch (...) {
     return Refusal::kInternal;
   }
+}
+
+// At least one: what Retry-After says.
+int whole_seconds(double time) {
+  return std::max(1, static_cast<int>(std::ceil(std::min(time, 86400.0))));
+}
+
+RequestError overloaded(const std::string& reason, double wait) {
+  // Half of what waits is computed then: there is room, and still something to do.
+  return {Refusal::kOverloaded, reason + "; try again", "", "overloaded", whole_seconds(wait / 2)};
+}
+
+RequestError crowded(int limit, double wait) {
+  return overloaded(fmt::format("{} requests are in work, which is the limit", limit), wait);
 }
 
 // TEI's name for what the model is, with what its clients need to read answers.
@@ -91,10 +108,22 @@ std::string Service::default_route() const {
   return model_->config.labels.size() == 1 ? "/rerank" : "/predict";
 }
 
-// What a handler throws becomes the answer.
-void Service::handle(const ExchangePtr& exchange, Handler handler) {
+// What does not find room is refused before anything is spent on its body.
+void Service::dispatch(const ExchangePtr& exchange, const Route& route) {
+  handle(exchange, [&] {
+    if (route.computes) require_room(exchange->request());
+    if (exchange->request().body.size() <= kInlineBodyBytes)
+      return (this->*route.handler)(exchange);
+    lane_.post([this, exchange, handler = route.handler] {
+      handle(exchange, [&] { (this->*handler)(exchange); });
+    });
+  });
+}
+
+// What `work` throws becomes the answer.
+void Service::handle(const ExchangePtr& exchange, const std::function<void()>& work) {
   try {
-    (this->*handler)(exchange);
+    work();
   } catch (...) {
     const auto error = std::current_exception();
     metrics_.observe_failure(refusal_of(error));
@@ -106,10 +135,7 @@ http::Router Service::make_router() {
   http::Router router(refuse);
   router.set_rewrite(route_path);
   for (const Route& route : routes()) {
-    const auto run = [this, handler = route.handler](const ExchangePtr& exchange) {
-      if (exchange->request().body.size() <= kInlineBodyBytes) return handle(exchange, handler);
-      lane_.post([this, exchange, handler] { handle(exchange, handler); });
-    };
+    const auto run = [this, &route](const ExchangePtr& exchange) { dispatch(exchange, route); };
     router.add(route.method, route.path, run);
     if (route.path != default_route()) continue;
     router.add(route.method, "/", run);
@@ -119,16 +145,17 @@ http::Router Service::make_router() {
 }
 
 const std::vector<Service::Route>& Service::routes() {
+  constexpr bool kComputes = true;
   static const std::vector<Route> table = {
-      {"POST", "/v1/embeddings", &Service::embeddings},
-      {"POST", "/embeddings", &Service::embeddings},
-      {"POST", "/embed", &Service::embed},
-      {"POST", "/embed_all", &Service::embed_all},
-      {"POST", "/similarity", &Service::similarity},
-      {"POST", "/rerank", &Service::rerank},
-      {"POST", "/v1/rerank", &Service::rerank_documents},
-      {"POST", "/v2/rerank", &Service::rerank_documents},
-      {"POST", "/predict", &Service::predict},
+      {"POST", "/v1/embeddings", &Service::embeddings, kComputes},
+      {"POST", "/embeddings", &Service::embeddings, kComputes},
+      {"POST", "/embed", &Service::embed, kComputes},
+      {"POST", "/embed_all", &Service::embed_all, kComputes},
+      {"POST", "/similarity", &Service::similarity, kComputes},
+      {"POST", "/rerank", &Service::rerank, kComputes},
+      {"POST", "/v1/rerank", &Service::rerank_documents, kComputes},
+      {"POST", "/v2/rerank", &Service::rerank_documents, kComputes},
+      {"POST", "/predict", &Service::predict, kComputes},
       {"POST", "/tokenize", &Service::tokenize},
       {"POST", "/decode", &Service::decode},
       {"POST", "/embed_sparse", &Service::not_built},
@@ -173,10 +200,36 @@ BodyLimits Service::body_limits() const {
           .vocab_size = model_->config.vocab_size};
 }
 
-bool Service::take_slot() {
-  if (num_in_flight_.fetch_add(1) < config_.limits.max_concurrent_requests) return true;
-  num_in_flight_.fetch_sub(1);
-  return false;
+void Service::require_room(const http::Request& request) const {
+  if (draining())
+    throw RequestError(Refusal::kUnavailable, "the server is shutting down", "", "draining");
+  const ClientLimits& limits = config_.limits;
+  const QueueEstimate queue = engine_.queue();
+  if (num_in_flight_.load() >= limits.max_concurrent_requests)
+    throw crowded(limits.max_concurrent_requests, queue.drain_time());
+  const double wait = queue.wait_time(static_cast<int64_t>(request.body.size()) / kBytesPerToken);
+  if (wait <= limits.max_queue_time_s) return;
+  throw overloaded(fmt::format("a request of this size would wait for {:.1f} s, the limit is {} s",
+                               wait, limits.max_queue_time_s),
+                   wait);
+}
+
+void Service::take_slot() {
+  const int limit = config_.limits.max_concurrent_requests;
+  if (num_in_flight_.fetch_add(1) < limit) return;
+  give_slot();
+  throw crowded(limit, engine_.queue().drain_time());
+}
+
+void Service::require_time(int64_t num_tokens, Clock::time_point deadline) const {
+  const double needed = engine_.queue().finish_time(num_tokens);
+  const double left = seconds(deadline - Clock::now());
+  if (needed <= left || left <= 0) return;  // what is late already, the engine says
+  throw RequestError(Refusal::kOverloaded,
+                     fmt::format("this would take {:.1f} s, the request's deadline is in {:.1f} s; "
+                                 "try again, or allow more time",
+                                 needed, left),
+                     "", "overloaded", whole_seconds(needed - left));
 }
 
 bool Service::take_result_bytes(size_t count) {
@@ -275,6 +328,7 @@ void Service::info(const ExchangePtr& exchange) {
                                   {"max_step_sequences", steps.max_num_sequences},
                                   {"max_client_batch_size", limits.max_client_batch_size},
                                   {"max_concurrent_requests", limits.max_concurrent_requests},
+                                  {"max_queue_time_s", limits.max_queue_time_s},
                                   {"max_connections", limits.max_connections},
                                   {"max_body_bytes", limits.max_body_bytes},
                                   {"max_total_body_bytes", limits.max_total_body_bytes},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -50,9 +51,16 @@ class Service {
   EngineCore& engine() { return engine_; }
   http::Server& server() { return *server_; }
 
-  // Places among the requests in work, and bytes of their results; false beyond the limits.
-  bool take_slot();
+  // Before a request is parsed: throws RequestError when one of its size has to wait for too long,
+  // or none is taken now: kOverloaded, kUnavailable.
+  void require_room(const http::Request& request) const;
+  // Throws RequestError{kOverloaded} when a request of `num_tokens` cannot be computed by then.
+  void require_time(int64_t num_tokens, Clock::time_point deadline) const;
+
+  // A place among the requests in work. Throws RequestError{kOverloaded} beyond the limit.
+  void take_slot();
   void give_slot() { num_in_flight_.fetch_sub(1); }
+  // Bytes of their results; false beyond the limit.
   bool take_result_bytes(size_t count);
   void give_result_bytes(size_t count) { result_bytes_.fetch_sub(count); }
 
@@ -62,10 +70,12 @@ class Service {
     const char* method;
     const char* path;
     Handler handler;
+    bool computes = false;  // waits in the engine's queue
   };
   static const std::vector<Route>& routes();
   std::string default_route() const;
-  void handle(const ExchangePtr& exchange, Handler handler);
+  void dispatch(const ExchangePtr& exchange, const Route& route);
+  void handle(const ExchangePtr& exchange, const std::function<void()>& work);
 
   void embeddings(const ExchangePtr& exchange);  // embed_routes.cpp
   void embed(const ExchangePtr& exchange);

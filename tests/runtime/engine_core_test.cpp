@@ -500,5 +500,34 @@ TEST_F(EngineCoreTest, CountsWhatWaitsAtEveryMoment) {
   EXPECT_EQ(stats.steps_by_tokens[6], 1u);     // 36 tokens
 }
 
+TEST_F(EngineCoreTest, MeasuresItsRateOverFullSteps) {
+  start(2);
+  EXPECT_EQ(engine->queue().tokens_per_s, 0);
+  submit_waiting(1);
+  submit(2, {sequence_of(2, 30), sequence_of(2, 30), sequence_of(2, 30)});
+  const QueueEstimate queue = engine->queue();
+  EXPECT_EQ(queue.num_waiting_tokens, 90);
+  EXPECT_EQ(queue.num_requests, 2u);
+  EXPECT_EQ(queue.step_tokens, kMaxTokens);
+  EXPECT_EQ(queue.drain_time(), 0) << "nothing was measured yet";
+  model->gate.open();
+  await_idle();
+  EXPECT_GT(engine->queue().tokens_per_s, 0) << "the second step left a sequence waiting";
+  EXPECT_EQ(engine->queue().drain_time(), 0);
+}
+
+TEST_F(EngineCoreTest, StepsWithRoomLeftSayNothingOfItsRate) {
+  start(2);
+  submit_waiting(1);
+  model->gate.open();
+  answers.get(1);
+  for (int i = 2; i < 20; ++i) {
+    submit(i, {sequence_of(i, 30)});
+    answers.get(i);
+  }
+  await_idle();
+  EXPECT_EQ(engine->queue().tokens_per_s, 0);
+}
+
 }  // namespace
 }  // namespace millrace

@@ -27,6 +27,16 @@ std::exception_ptr error(ErrorCode code) {
   return std::make_exception_ptr(Error(code, "why"));
 }
 
+TEST(ErrorResponse, SaysWhenToTryAgain) {
+  const auto overloaded =
+      std::make_exception_ptr(RequestError(Refusal::kOverloaded, "full", "", "overloaded", 7));
+  const auto unavailable = std::make_exception_ptr(RequestError(Refusal::kUnavailable, "closed"));
+  for (const ErrorStyle style : {ErrorStyle::kOpenAI, ErrorStyle::kTei}) {
+    EXPECT_EQ(error_response(style, overloaded).headers.find("retry-after"), "7");
+    EXPECT_EQ(error_response(style, unavailable).headers.find("retry-after"), "1");
+  }
+}
+
 TEST(ErrorResponse, HasTheShapeAndStatusOfEitherApi) {
   const std::vector<Row> rows = {
       {refusal(Refusal::kInvalid), 400, "invalid_request_error", 422, "validation"},
