@@ -172,7 +172,8 @@ int main(int argc, char** argv) {
   app.add_option("--dtype", options.dtype)->check(CLI::IsMember({"fp32", "bf16"}));
   app.add_option("--isa", options.isa, "An instruction set instead of the best one")
       ->check([](const std::string& name) {
-        return millrace::cpu::isa_from_name(name) ? std::string() : "no instruction set has the name " + name;
+        return millrace::cpu::isa_from_name(name) ? std::string()
+                                                  : "no instruction set has the name " + name;
       });
   app.add_option("--threads", options.threads);
   app.add_option("--texts", options.num_texts);

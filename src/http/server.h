@@ -19,10 +19,10 @@ namespace millrace::http {
 struct AccessRecord {
   const Request& request;  // of a request that could not be parsed: empty but for `remote`
   int status = 0;
-  size_t request_bytes = 0;              // of the body
-  size_t response_bytes = 0;             // head and body as written
-  std::chrono::nanoseconds duration{0};  // whole request received to last byte written
-  bool client_gone = false;              // nobody was there to read the answer
+  size_t request_bytes = 0;                   // of the body
+  size_t response_bytes = 0;                  // head and body as written
+  std::chrono::nanoseconds duration{0};       // whole request received to last byte written
+  bool client_gone = false;                   // nobody was there to read the answer
   const Headers* response_headers = nullptr;  // of the answer; null when there was none
 };
 
