@@ -62,14 +62,15 @@ class BoundedResource : public boost::json::memory_resource {
 
  private:
   void* do_allocate(size_t bytes, size_t alignment) override {
+    CHECK(alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
     if (bytes > limit_ - used_) throw OutOfBudget();
-    void* memory = ::operator new(bytes, std::align_val_t(alignment));
+    void* memory = ::operator new(bytes);
     used_ += bytes;
     return memory;
   }
-  void do_deallocate(void* memory, size_t bytes, size_t alignment) override {
+  void do_deallocate(void* memory, size_t bytes, size_t) override {
     used_ -= bytes;
-    ::operator delete(memory, std::align_val_t(alignment));
+    ::operator delete(memory);
   }
   bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
 
