@@ -105,8 +105,12 @@ class EngineCoreTest : public testing::Test {
     return handle;
   }
 
+  // Nothing is left of any request; the rest of a failed one goes with the step after its failure.
   void await_idle() {
-    await([&] { return engine->stats().num_requests == 0; });
+    await([&] {
+      const EngineStats stats = engine->stats();
+      return stats.num_requests == 0 && stats.num_waiting_tokens == 0;
+    });
   }
 
   std::vector<int32_t> seen() {
@@ -183,7 +187,6 @@ TEST_F(EngineCoreTest, AnswersManyThreadsOnceAndRight) {
   EXPECT_EQ(stats.num_tokens, num_tokens);
   EXPECT_EQ(stats.num_steps, static_cast<uint64_t>(model->num_steps));
   EXPECT_EQ(stats.num_failed_steps, 0u);
-  EXPECT_EQ(stats.num_waiting_tokens, 0);
 }
 
 TEST_F(EngineCoreTest, AnAnswerMaySubmitTheNextRequest) {
@@ -245,7 +248,6 @@ TEST_F(EngineCoreTest, ARequestCancelledInItsStepIsNotAnsweredAndItsRestNeverRun
   await_idle();
   EXPECT_THAT(seen(), ElementsAre(FakeModel::kWaits, 3));
   EXPECT_EQ(answers.count(1), 0u);
-  EXPECT_EQ(engine->stats().num_waiting_tokens, 0);
 }
 
 TEST_F(EngineCoreTest, CancellingLateOrTwiceDoesNothing) {
@@ -277,7 +279,6 @@ TEST_F(EngineCoreTest, CancellingAtAnyTimeLeavesNothingBehind) {
     else
       EXPECT_EQ(answers.count(number), 1u);
   }
-  EXPECT_EQ(engine->stats().num_waiting_tokens, 0);
 }
 
 // --- failures ------------------------------------------------------------------------------------
@@ -297,7 +298,6 @@ TEST_F(EngineCoreTest, ARequestPastItsDeadlineIsToldAndItsRestNeverRuns) {
   EXPECT_EQ(error_code(answers.get(4)), std::nullopt);
   await_idle();
   EXPECT_THAT(seen(), ElementsAre(FakeModel::kWaits, 4));
-  EXPECT_EQ(engine->stats().num_waiting_tokens, 0);
 }
 
 // Requests for vectors and for tokens share the steps; each gets its own rows.
@@ -334,7 +334,6 @@ TEST_F(EngineCoreTest, AStepThatThrowsFailsItsOwnRequestsAndTheLoopGoesOn) {
   await_idle();
   EXPECT_THAT(seen(), testing::Not(testing::Contains(20))) << "the rest of a failed request ran";
   EXPECT_EQ(engine->stats().num_failed_steps, 3u);
-  EXPECT_EQ(engine->stats().num_waiting_tokens, 0);
   EXPECT_TRUE(engine->healthy(0ms));
 }
 
@@ -492,7 +491,6 @@ TEST_F(EngineCoreTest, CountsWhatWaitsAtEveryMoment) {
   model->gate.open();
   await_idle();
   stats = engine->stats();
-  EXPECT_EQ(stats.num_waiting_tokens, 0);
   EXPECT_EQ(stats.num_sequences, 4u);
   EXPECT_EQ(stats.num_tokens, 1u + 5 + 6 + 30);
   EXPECT_EQ(stats.num_steps, 2u);
