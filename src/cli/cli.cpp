@@ -26,6 +26,11 @@ void add_override(CLI::App& app, std::vector<Override>& overrides, const std::st
       help);
 }
 
+void add_revision(CLI::App& app, std::vector<Override>& overrides) {
+  add_override(app, overrides, "--revision", "trt_llm.build.checkpoint_repository.revision",
+               "Of a repository: branch, tag, commit or refs/pr/N (main)");
+}
+
 int exit_status(ErrorCode code) {
   return code == ErrorCode::kInvalidArgument || code == ErrorCode::kUnsupported ? 2 : 1;
 }
@@ -56,9 +61,7 @@ int run_cli(int argc, char** argv) {
   build_app.add_option("--output,-o", build.output, "The engine directory to write")->required();
   add_override(build_app, build.overrides, "--dtype", "millrace.dtype",
                "Compute in auto, fp32 or bf16");
-  add_override(build_app, build.overrides, "--revision",
-               "trt_llm.build.checkpoint_repository.revision",
-               "Of a repository: branch, tag, commit or refs/pr/N (main)");
+  add_revision(build_app, build.overrides);
   build_app.callback([&] {
     if (build.model.empty() && build.config.empty())
       throw CLI::RequiredError("--model or --config");
@@ -71,9 +74,7 @@ int run_cli(int argc, char** argv) {
       .add_option("model", serve.what,
                   "An engine, a checkpoint directory, a repository of the hub or a config.yaml")
       ->required();
-  add_override(serve_app, serve.overrides, "--revision",
-               "trt_llm.build.checkpoint_repository.revision",
-               "Of a repository: branch, tag, commit or refs/pr/N (main)");
+  add_revision(serve_app, serve.overrides);
   add_override(serve_app, serve.overrides, "--host", "millrace.host",
                "Address to listen on (127.0.0.1)");
   add_override(serve_app, serve.overrides, "--port", "millrace.port",
@@ -120,9 +121,7 @@ int run_cli(int argc, char** argv) {
       .add_option("model", plan.what,
                   "A checkpoint directory, a repository of the hub or a config.yaml")
       ->required();
-  add_override(plan_app, plan.overrides, "--revision",
-               "trt_llm.build.checkpoint_repository.revision",
-               "Of a repository: branch, tag, commit or refs/pr/N (main)");
+  add_revision(plan_app, plan.overrides);
   plan_app.add_flag("--json", plan.json, "Print JSON");
   plan_app.callback([&] { status = run(plan); });
 
