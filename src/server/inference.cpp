@@ -63,18 +63,6 @@ Encoding encode_ids(const std::vector<int32_t>& ids, int64_t limit, TruncationDi
   return encoding;
 }
 
-Refusal refusal_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const Error& failed) {
-    return failed.code() == ErrorCode::kCancelled     ? Refusal::kTimeout
-           : failed.code() == ErrorCode::kUnavailable ? Refusal::kUnavailable
-                                                      : Refusal::kBackend;
-  } catch (...) {
-    return Refusal::kInternal;
-  }
-}
-
 }  // namespace
 
 Inference::Inference(Service& service, std::shared_ptr<http::Exchange> exchange, ModelTask task,
@@ -177,12 +165,7 @@ void Inference::run(OutputKind output, Reply reply) {
 }
 
 void Inference::answer(const RequestResult& result, const Reply& reply) {
-  const ErrorStyle style = error_style(exchange_->request().path);
-  if (result.error) {
-    service_.metrics().observe_failure(refusal_of(result.error));
-    exchange_->respond(error_response(style, result.error));
-    return;
-  }
+  if (result.error) return service_.fail(exchange_, result.error);
   try {
     http::Response response = reply(result);
     describe(response, result);
@@ -195,7 +178,7 @@ void Inference::answer(const RequestResult& result, const Reply& reply) {
                                         .timings = result.timings});
     exchange_->respond(std::move(response));
   } catch (...) {
-    exchange_->respond(error_response(style, std::current_exception()));
+    service_.fail(exchange_, std::current_exception());
   }
 }
 

@@ -99,6 +99,18 @@ http::Response error_response(ErrorStyle style, int status, std::string_view mes
   return body(style, status, type_of(style, status), message, "", "");
 }
 
+Refusal refusal_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const RequestError& refused) {
+    return refused.refusal();
+  } catch (const Error& failed) {
+    return refusal_of(failed.code());
+  } catch (...) {
+    return Refusal::kInternal;
+  }
+}
+
 http::Response error_response(ErrorStyle style, const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);

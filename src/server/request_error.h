@@ -52,7 +52,11 @@ class RequestError : public std::runtime_error {
   int retry_after_s_;
 };
 
-// The response to an error: RequestError as it is, Error by its code, anything else is internal.
+// What an error is to the client: RequestError as it says, Error by its code, anything else is
+// internal.
+Refusal refusal_of(const std::exception_ptr& error);
+
+// The response to an error.
 http::Response error_response(ErrorStyle style, const std::exception_ptr& error);
 
 // The same from a status alone: what the HTTP floor asks for.

@@ -41,18 +41,6 @@ void respond_json(const ExchangePtr& exchange, const json::value& body) {
   exchange->respond(http::json_response(200, json::to_text(body)));
 }
 
-Refusal refusal_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const RequestError& refused) {
-    return refused.refusal();
-  } catch (const Error& failed) {
-    return failed.code() == ErrorCode::kInvalidArgument ? Refusal::kTokenizer : Refusal::kInternal;
-  } catch (...) {
-    return Refusal::kInternal;
-  }
-}
-
 // At least one: what Retry-After says.
 int whole_seconds(double time) {
   return std::max(1, static_cast<int>(std::ceil(std::min(time, 86400.0))));
@@ -125,10 +113,13 @@ void Service::handle(const ExchangePtr& exchange, const std::function<void()>& w
   try {
     work();
   } catch (...) {
-    const auto error = std::current_exception();
-    metrics_.observe_failure(refusal_of(error));
-    exchange->respond(error_response(error_style(exchange->request().path), error));
+    fail(exchange, std::current_exception());
   }
+}
+
+void Service::fail(const ExchangePtr& exchange, const std::exception_ptr& error) {
+  metrics_.observe_failure(refusal_of(error));
+  exchange->respond(error_response(error_style(exchange->request().path), error));
 }
 
 http::Router Service::make_router() {

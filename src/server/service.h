@@ -51,6 +51,9 @@ class Service {
   EngineCore& engine() { return engine_; }
   http::Server& server() { return *server_; }
 
+  // Answers with what went wrong, and counts it.
+  void fail(const ExchangePtr& exchange, const std::exception_ptr& error);
+
   // Before a request is parsed: throws RequestError when one of its size has to wait for too long,
   // or none is taken now: kOverloaded, kUnavailable.
   void require_room(const http::Request& request) const;
