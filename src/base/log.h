@@ -3,8 +3,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include <string_view>
-
 namespace millrace::log {
 
 using spdlog::debug;
@@ -20,8 +18,5 @@ enum class Form {
 
 // For the program's start: libraries only log.
 void configure(Form form, spdlog::level::level_enum level);
-
-// `text` fit to stand between the quotes of a JSON string.
-std::string escape_json(std::string_view text);
 
 }  // namespace millrace::log

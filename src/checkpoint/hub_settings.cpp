@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/strings.h"
 
 namespace millrace {
 
@@ -48,15 +49,9 @@ bool is_true(const std::optional<std::string>& value) {
   return upper == "1" || upper == "ON" || upper == "YES" || upper == "TRUE";
 }
 
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
-
 // What is no token must not become part of a header.
 void set_token(HubSettings& settings, const std::string& text, const std::string& origin) {
-  settings.token = trimmed(text);
+  settings.token = trim(text);
   settings.token_origin = origin;
   const bool plain = std::all_of(settings.token.begin(), settings.token.end(),
                                  [](char c) { return c > ' ' && c < '\x7f'; });
@@ -71,7 +66,7 @@ bool set_token_from_file(HubSettings& settings, const fs::path& file) {
   std::error_code error;
   if (!fs::is_regular_file(file, error)) return false;
   const std::string text = read_file(file.string(), kMaxBytes);
-  if (trimmed(text).empty()) return false;
+  if (trim(text).empty()) return false;
   set_token(settings, text, file.string());
   return true;
 }
@@ -95,7 +90,7 @@ HubSettings HubSettings::from_environment(const Environment& environment,
   const Variables variables(environment);
   HubSettings settings;
   if (const auto endpoint = variables.first({"HF_ENDPOINT"})) {
-    settings.endpoint = trimmed(*endpoint);
+    settings.endpoint = trim(*endpoint);
     while (settings.endpoint.ends_with('/')) settings.endpoint.pop_back();
     if (!parse_address(settings.endpoint)) {
       throw Error(ErrorCode::kInvalidArgument, "HF_ENDPOINT is no http or https address",

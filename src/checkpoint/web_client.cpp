@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "base/version.h"
 
 namespace millrace {
@@ -33,12 +34,6 @@ struct Exchange {
   std::exception_ptr thrown;
 };
 
-std::string_view trimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
-
 size_t on_header(char* data, size_t, size_t size, void* user) {
   auto& exchange = *static_cast<Exchange*>(user);
   const std::string_view line(data, size);
@@ -49,8 +44,8 @@ size_t on_header(char* data, size_t, size_t size, void* user) {
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos) return size;
   if (exchange.reply.headers.size() >= kMaxHeaders) return 0;
-  exchange.reply.headers.add(std::string(trimmed(line.substr(0, colon))),
-                             std::string(trimmed(line.substr(colon + 1))));
+  exchange.reply.headers.add(std::string(trim(line.substr(0, colon))),
+                             std::string(trim(line.substr(colon + 1))));
   return size;
 }
 

@@ -8,19 +8,13 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/strings.h"
 
 namespace millrace {
 
 namespace {
 
 constexpr size_t kMaxKeyBytes = 4096;
-
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
 
 std::vector<std::string> read_keys(const std::string& path) {
   std::vector<std::string> keys;

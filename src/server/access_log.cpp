@@ -5,6 +5,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include "base/clock.h"
+#include "base/strings.h"
 
 namespace millrace {
 
@@ -40,12 +41,12 @@ void AccessLog::write_json(const http::AccessRecord& record) const {
       std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
   const auto ms = now.time_since_epoch().count() % 1000;
   const std::string_view tokens = tokens_of(record);
-  json_->info(R"({{"ts":"{:%Y-%m-%dT%H:%M:%S}.{:03}Z","level":"info","msg":"request","req":"{}",)"
-              R"("model":"{}","remote":"{}","method":"{}","path":"{}","status":{},"ms":{:.3f},)"
+  json_->info(R"({{"ts":"{:%Y-%m-%dT%H:%M:%S}.{:03}Z","level":"info","msg":"request","req":{},)"
+              R"("model":{},"remote":"{}","method":{},"path":{},"status":{},"ms":{:.3f},)"
               R"("bytes_in":{},"bytes_out":{},"tokens":{},"client_gone":{}}})",
               fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms,
-              log::escape_json(request.id), log::escape_json(model_), request.remote,
-              log::escape_json(request.method), log::escape_json(request.path), record.status,
+              to_json_string(request.id), to_json_string(model_), request.remote,
+              to_json_string(request.method), to_json_string(request.path), record.status,
               seconds(record.duration) * 1e3, record.request_bytes, record.response_bytes,
               tokens.empty() ? "null" : tokens, record.client_gone);
 }

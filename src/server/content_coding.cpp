@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/strings.h"
 #include "text/message_pack.h"
 
 namespace millrace {
@@ -19,12 +20,6 @@ constexpr int kZstdLevel = 1;
 constexpr std::string_view kMessagePackTypes[] = {"application/msgpack", "application/x-msgpack",
                                                   "application/messagepack",
                                                   "application/vnd.msgpack"};
-
-std::string_view trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
 
 double weight(std::string_view parameters) {
   const size_t at = parameters.find("q=");

@@ -1,4 +1,4 @@
-// Numbers, strings and base64 as JSON text.
+// Numbers and base64 as JSON text.
 #include "server/json_writer.h"
 
 #include <array>
@@ -23,25 +23,6 @@ void append_floats(std::string& out, std::span<const float> values) {
     append_float(out, values[i]);
   }
   out += ']';
-}
-
-void append_string(std::string& out, std::string_view text) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  out += '"';
-  for (char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20) {
-      out += "\\u00";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
 }
 
 void append_base64(std::string& out, std::span<const float> values) {

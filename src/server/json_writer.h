@@ -3,7 +3,6 @@
 
 #include <span>
 #include <string>
-#include <string_view>
 
 namespace millrace {
 
@@ -12,9 +11,6 @@ void append_float(std::string& out, float value);
 
 // "[0.25,-1]"
 void append_floats(std::string& out, std::span<const float> values);
-
-// Quoted and escaped.
-void append_string(std::string& out, std::string_view text);
 
 // Quoted base64 (RFC 4648 §4, with padding) of the little-endian bytes of the values.
 void append_base64(std::string& out, std::span<const float> values);

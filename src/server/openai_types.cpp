@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/strings.h"
 #include "server/json_writer.h"
 
 namespace millrace {
@@ -61,7 +62,7 @@ void EmbeddingsResponseWriter::add(std::span<const float> embedding, bool trunca
 
 std::string EmbeddingsResponseWriter::finish(std::string_view model, int64_t prompt_tokens) {
   out_ += R"(],"model":)";
-  append_string(out_, model);
+  append_json_string(out_, model);
   out_ += fmt::format(R"(,"usage":{{"prompt_tokens":{0},"total_tokens":{0}}}}})", prompt_tokens);
   return std::move(out_);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/strings.h"
 #include "server/json_writer.h"
 #include "server/rerank_types.h"
 #include "server/service.h"
@@ -74,7 +75,7 @@ void append_prediction(std::string& out, std::span<const float> logits, bool raw
     out += R"({"score":)";
     append_float(out, scores[index]);
     out += R"(,"label":)";
-    append_string(out, labels[index]);
+    append_json_string(out, labels[index]);
     out += '}';
   }
   out += ']';
@@ -113,7 +114,7 @@ void Service::rerank(const ExchangePtr& exchange) {
       out += fmt::format(R"({{"index":{})", index);
       if (request->return_text) {
         out += R"(,"text":)";
-        append_string(out, request->texts[index]);
+        append_json_string(out, request->texts[index]);
       }
       out += R"(,"score":)";
       append_float(out, scores[index]);

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "base/strings.h"
 #include "server/json_writer.h"
 
 namespace millrace {
@@ -46,9 +47,9 @@ std::string write_rerank_response(const RerankDocumentsRequest& request,
                                   std::string_view model, std::string_view id,
                                   int64_t total_tokens) {
   std::string out = R"({"id":)";
-  append_string(out, id);
+  append_json_string(out, id);
   out += R"(,"model":)";
-  append_string(out, model);
+  append_json_string(out, model);
   out += R"(,"results":[)";
   for (bool first = true; size_t index : order) {
     if (!std::exchange(first, false)) out += ',';
@@ -56,7 +57,7 @@ std::string write_rerank_response(const RerankDocumentsRequest& request,
     append_float(out, scores[index]);
     if (request.return_documents) {
       out += R"(,"document":{"text":)";
-      append_string(out, request.documents[index]);
+      append_json_string(out, request.documents[index]);
       out += '}';
     }
     out += '}';

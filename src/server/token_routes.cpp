@@ -1,6 +1,6 @@
 // The routes of the tokenizer: /tokenize and /decode.
+#include "base/strings.h"
 #include "server/content_coding.h"
-#include "server/json_writer.h"
 #include "server/service.h"
 #include "server/tei_types.h"
 
@@ -20,15 +20,25 @@ void append_tokens(std::string& out, const Tokenizer& tokenizer, const std::stri
     const TokenSpan& span = encoding.spans[i];
     out += fmt::format(R"({{"id":{},"text":)", encoding.token_ids[i]);
     if (span.special) {
-      append_string(out, tokenizer.id_to_token(encoding.token_ids[i]).value_or(""));
+      append_json_string(out, tokenizer.id_to_token(encoding.token_ids[i]).value_or(""));
       out += R"(,"special":true,"start":null,"stop":null})";
       continue;
     }
     const auto begin = static_cast<size_t>(span.begin);
-    append_string(out, std::string_view(text).substr(begin, static_cast<size_t>(span.end) - begin));
+    append_json_string(out,
+                       std::string_view(text).substr(begin, static_cast<size_t>(span.end) - begin));
     out += fmt::format(R"(,"special":false,"start":{},"stop":{}}})", span.begin, span.end);
   }
   out += ']';
+}
+
+// The text of these answers has many times the bytes of the request.
+void require_size(const std::string& answer, int64_t max_bytes) {
+  if (static_cast<int64_t>(answer.size()) <= max_bytes) return;
+  throw RequestError(Refusal::kInvalid,
+                     fmt::format("the answer would have more than {} bytes, which is the limit for "
+                                 "one body; send less at once",
+                                 max_bytes));
 }
 
 }  // namespace
@@ -40,6 +50,7 @@ void Service::tokenize(const ExchangePtr& exchange) {
   for (const std::string& input : request.inputs) {
     if (out.size() > 1) out += ',';
     append_tokens(out, *model_->tokenizer, prompt + input, request.add_special_tokens);
+    require_size(out, config_.limits.max_body_bytes);
   }
   http::Response response =
       with_ignored(http::json_response(200, out + "]"), request.ignored_fields);
@@ -52,7 +63,8 @@ void Service::decode(const ExchangePtr& exchange) {
   std::string out = "[";
   for (const std::vector<int32_t>& ids : request.ids) {
     if (out.size() > 1) out += ',';
-    append_string(out, model_->tokenizer->decode(ids, request.skip_special_tokens));
+    append_json_string(out, model_->tokenizer->decode(ids, request.skip_special_tokens));
+    require_size(out, config_.limits.max_body_bytes);
   }
   http::Response response =
       with_ignored(http::json_response(200, out + "]"), request.ignored_fields);
