@@ -159,13 +159,31 @@ def test_half_closed_and_abandoned_connections(server):
     assert alive(server)
 
 
-def test_slow_heads_time_out_and_take_nobodys_place(engine, tmp_path):
+def limited(tmp_path, limits):
+    """A config of a small model with these settings."""
     config = tmp_path / "config.yaml"
     config.write_text(f"""trt_llm:
   build: {{base_model: encoder_bert, checkpoint_repository: {{source: LOCAL, repo: {harness.GOLDEN / 'bert_mean'}}}}}
-millrace: {{header_timeout_s: 1, max_connections: 200}}
+millrace: {limits}
 """)
-    with harness.Server(config) as running:
+    return config
+
+
+# 85 is a word of seven letters.
+@pytest.mark.parametrize("path,field,unit", [("/tokenize", "inputs", "a "), ("/decode", "ids", [85])])
+def test_answers_that_outgrow_their_requests(tmp_path, path, field, unit):
+    with harness.Server(limited(tmp_path, "{max_body_bytes: 10000}")) as running:
+        for count, status in [(10, 200), (500, 422)]:
+            body = {field: [unit * count] * 4}
+            reply = httpx2.post(running.url + path, json=body, timeout=60)
+            assert reply.status_code == status, reply.text
+            if status == 422:
+                assert "more than 10000 bytes" in reply.json()["error"]
+        assert alive(running)
+
+
+def test_slow_heads_time_out_and_take_nobodys_place(engine, tmp_path):
+    with harness.Server(limited(tmp_path, "{header_timeout_s: 1, max_connections: 200}")) as running:
         slow = [connect(running) for _ in range(150)]
         for connection in slow:
             connection.sendall(b"GET /live HTTP/1.1\r\nHost: local")
