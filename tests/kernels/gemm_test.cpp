@@ -266,7 +266,7 @@ TEST_P(GemmTest, NanStaysNan) {
 
 TEST(GemmPartitionTest, TakesRowsWhenTheyFillTheTilesAndPanelsOtherwise) {
   const auto choice = [](int64_t m, int64_t panels, int64_t threads) {
-    return to_string(best_partition(m, panels, 384, 14, threads));
+    return to_string(best_partition(m, panels, 384, {.tile_rows = 14}, threads));
   };
   EXPECT_EQ(choice(512, 48, 2), "2 x 1");
   EXPECT_EQ(choice(28, 12, 2), "2 x 1");
@@ -274,6 +274,19 @@ TEST(GemmPartitionTest, TakesRowsWhenTheyFillTheTilesAndPanelsOtherwise) {
   EXPECT_EQ(choice(1, 12, 3), "1 x 3");
   EXPECT_EQ(choice(512, 48, 64), "32 x 2");
   EXPECT_EQ(choice(1, 1, 1), "1 x 1");
+}
+
+TEST(GemmPartitionTest, TakesPanelsWhereTheirPreparationWouldBeDoneTwice) {
+  const ProductCost prepared{.tile_rows = 32, .row_multiple = 16, .first_tile = 32, .row = 1};
+  const auto choice = [&](int64_t m) {
+    return to_string(best_partition(m, 48, 384, prepared, 2));
+  };
+  EXPECT_EQ(choice(80), "1 x 2");
+  EXPECT_EQ(choice(1024), "2 x 1");
+  // 40 rows take as long as 48, 32 as long as 32: whole tiles count.
+  const ProductCost whole{.tile_rows = 16, .row_multiple = 16, .panel = 0};
+  EXPECT_EQ(to_string(best_partition(40, 48, 384, whole, 2)), "1 x 2");
+  EXPECT_EQ(to_string(best_partition(64, 48, 384, whole, 2)), "2 x 1");
 }
 
 }  // namespace

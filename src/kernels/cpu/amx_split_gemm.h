@@ -161,7 +161,7 @@ struct SplitPart {
 };
 
 inline void split_part_of_x(const GemmArgs& args, const SplitPart& part, uint16_t* out) {
-  for_each_tile(part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
+  for_each_tile<kTileHeight>(part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
     const float* x = static_cast<const float*>(args.x) + row * args.x_stride + part.k_begin;
     split_rows(x, args.x_stride, rows, part.depth, out);
     out += part.tile_size();
@@ -188,7 +188,7 @@ inline void multiply_part(const GemmArgs& args, const SplitPart& part, int64_t f
   const float* panel =
       static_cast<const float*>(args.weight.data) + first * padded_k + part.k_begin * kSumColumns;
   const uint16_t* split = buffers.rows;
-  for_each_tile(part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
+  for_each_tile<kTileHeight>(part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
     buffers.tiles.set(rows);
     void* out = static_cast<char*>(args.out) + (row * args.out_stride + first) * (bf16 ? 2 : 4);
     float* c = direct ? static_cast<float*>(out) : buffers.sums;
@@ -215,7 +215,7 @@ inline void split_gemm_block(const GemmArgs& args, const GemmBlock& block) {
     return gemm_block<Vec512, F32Tiles<Vec512, Vec512::kTileRows, Vec512::kTileVectors>,
                       kTileDepth>(args, block);
   SplitBuffers buffers;
-  for_each_tile(block.row_begin, block.row_end, kSplitBlockRows, [&](int64_t begin, int64_t count) {
+  const auto work = [&](int64_t begin, int64_t count) {
     for (int64_t i = 0; i < k; i += kSplitDepth) {
       const SplitPart part{.row_begin = begin,
                            .row_end = begin + count,
@@ -225,7 +225,8 @@ inline void split_gemm_block(const GemmArgs& args, const GemmBlock& block) {
       for (int64_t p = block.panel_begin; p < block.panel_end; ++p)
         multiply_part(args, part, p * kSumColumns, buffers);
     }
-  });
+  };
+  for_each_tile<kSumRows>(block.row_begin, block.row_end, kSplitBlockRows, work);
 }
 
 }  // namespace

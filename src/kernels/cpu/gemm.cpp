@@ -15,9 +15,6 @@ namespace millrace::cpu {
 
 namespace {
 
-// Costs per panel and step of k, in units of one row: a tile adds one for its loads, and a panel
-// that comes from the outer caches takes as long as this many rows.
-constexpr int64_t kPanelCost = 13;
 // Panels are only split when that saves a tenth.
 constexpr int64_t kLeastGain = 10;
 // Products of fewer steps (row, panel, k) than this are done before another thread is awake.
@@ -31,11 +28,18 @@ int64_t round_up(int64_t a, int64_t multiple) {
   return ceil_div(a, multiple) * multiple;
 }
 
-const PanelShape& panel_shape(const Kernels& kernels, DType dtype) {
-  const PanelShape& shape = dtype == DType::kBF16 ? kernels.panel_bf16 : kernels.panel_f32;
+const ProductKernel& product_kernel(const Kernels& kernels, DType dtype) {
   CHECK(dtype == DType::kF32 || dtype == DType::kBF16);
-  CHECK(shape.width > 0, "{} has no products of {}", to_string(kernels.isa), to_string(dtype));
-  return shape;
+  const ProductKernel& kernel = dtype == DType::kBF16 ? kernels.gemm_bf16 : kernels.gemm_f32;
+  CHECK(kernel.run, "{} has no products of {}", to_string(kernels.isa), to_string(dtype));
+  return kernel;
+}
+
+// Of one thread that multiplies `rows` rows with `panels` panels.
+int64_t thread_cost(const ProductCost& cost, int64_t rows, int64_t panels) {
+  const int64_t tiles = ceil_div(rows, cost.tile_rows);
+  const int64_t computed = round_up(rows, cost.row_multiple) + tiles + cost.first_tile;
+  return std::max(computed, cost.panel) * panels + rows * cost.row;
 }
 
 template <typename Packed, typename Read>
@@ -54,7 +58,7 @@ void pack_panel(const PanelShape& shape, int64_t n, int64_t k, int64_t panel, co
 
 }  // namespace
 
-GemmPartition best_partition(int64_t m, int64_t panels, int64_t k, int64_t tile_rows,
+GemmPartition best_partition(int64_t m, int64_t panels, int64_t k, const ProductCost& cost,
                              int64_t num_threads) {
   if (m * panels * k < kLeastSharedWork) return {};
   GemmPartition best;
@@ -62,11 +66,9 @@ GemmPartition best_partition(int64_t m, int64_t panels, int64_t k, int64_t tile_
   for (int64_t row_parts = num_threads; row_parts >= 1; --row_parts) {
     if (num_threads % row_parts != 0) continue;
     const int64_t panel_parts = num_threads / row_parts;
-    const int64_t rows = ceil_div(m, row_parts);
-    const int64_t tiles = ceil_div(rows, tile_rows);
-    const int64_t cost = std::max(rows + tiles, kPanelCost) * ceil_div(panels, panel_parts);
-    if (best_cost - cost > best_cost / kLeastGain) {
-      best_cost = cost;
+    const int64_t thread = thread_cost(cost, ceil_div(m, row_parts), ceil_div(panels, panel_parts));
+    if (best_cost - thread > best_cost / kLeastGain) {
+      best_cost = thread;
       best = {.row_parts = row_parts, .panel_parts = panel_parts};
     }
   }
@@ -78,13 +80,13 @@ std::string to_string(const GemmPartition& partition) {
 }
 
 int64_t packed_weight_bytes(const Kernels& kernels, DType dtype, int64_t n, int64_t k) {
-  const PanelShape& shape = panel_shape(kernels, dtype);
+  const PanelShape& shape = product_kernel(kernels, dtype).panel;
   return round_up(n, shape.width) * round_up(k, shape.k_multiple) * size_of(dtype);
 }
 
 PackedWeight pack_weight(const Kernels& kernels, ThreadPool& pool, DType dtype, const void* weight,
                          DType weight_dtype, int64_t n, int64_t k, void* out) {
-  const PanelShape& shape = panel_shape(kernels, dtype);
+  const PanelShape& shape = product_kernel(kernels, dtype).panel;
   with_reader(weight, weight_dtype, [&](const auto& read) {
     pool.parallel_for(ceil_div(n, shape.width), [&](int64_t panel) {
       if (dtype == DType::kBF16) {
@@ -101,20 +103,19 @@ PackedWeight pack_weight(const Kernels& kernels, ThreadPool& pool, DType dtype, 
 
 void gemm(const Kernels& kernels, ThreadPool& pool, const GemmArgs& args) {
   if (args.m == 0) return;
-  const PanelShape& shape = panel_shape(kernels, args.weight.dtype);
-  const auto kernel = args.weight.dtype == DType::kBF16 ? kernels.gemm_bf16 : kernels.gemm_f32;
-  const int64_t panels = ceil_div(args.weight.n, shape.width);
+  const ProductKernel& kernel = product_kernel(kernels, args.weight.dtype);
+  const int64_t panels = ceil_div(args.weight.n, kernel.panel.width);
   const GemmPartition parts =
-      best_partition(args.m, panels, args.weight.k, kernels.tile_rows, pool.num_threads());
+      best_partition(args.m, panels, args.weight.k, kernel.cost, pool.num_threads());
   const auto work = [&](int64_t thread) {
     if (thread >= parts.row_parts * parts.panel_parts) return;
     const auto rows = partition(args.m, parts.row_parts, thread / parts.panel_parts);
     const auto cut = partition(panels, parts.panel_parts, thread % parts.panel_parts);
     if (rows.begin == rows.end || cut.begin == cut.end) return;
-    kernel(args, {.row_begin = rows.begin,
-                  .row_end = rows.end,
-                  .panel_begin = cut.begin,
-                  .panel_end = cut.end});
+    kernel.run(args, {.row_begin = rows.begin,
+                      .row_end = rows.end,
+                      .panel_begin = cut.begin,
+                      .panel_end = cut.end});
   };
   if (parts == GemmPartition{}) return work(0);
   pool.run(work);

@@ -66,12 +66,15 @@ TileFunction tile_for(int64_t rows) {
   return gemm_tile<V, R, N, kAccumulate>;
 }
 
-// Calls body(row, rows) for tiles of nearly equal height, at most `most`, that cover [begin, end).
-template <class Body>
+// Calls body(row, rows) for tiles that cover [begin, end): at most `most` rows high, in multiples
+// of `multiple` but for the last, and nearly equal otherwise.
+template <int64_t kMultiple = 1, class Body>
 inline void for_each_tile(int64_t begin, int64_t end, int64_t most, const Body& body) {
   int64_t tiles = (end - begin + most - 1) / most;
   for (int64_t row = begin; tiles > 0; --tiles) {
-    const int64_t rows = (end - row + tiles - 1) / tiles;
+    const int64_t equal = (end - row + tiles - 1) / tiles;
+    const int64_t whole = (equal + kMultiple - 1) / kMultiple * kMultiple;
+    const int64_t rows = whole < end - row ? whole : end - row;
     body(row, rows);
     row += rows;
   }
@@ -120,13 +123,14 @@ FinishFunction finish_for(Epilogue epilogue) {
   return nullptr;
 }
 
-// The tiles of fp32. A type of tiles names its element, its greatest height, its width, and is
-// called once per tile with: x and its stride, the rows, one panel, k, the panel's bias, the sums
+// The tiles of fp32. A type of tiles names its element, its greatest height, what heights are
+// multiples of, its width, and is called once per tile with: x and its stride, the rows, one panel, k, the panel's bias, the sums
 // and their stride.
 template <class V, int R = V::kProductRows, int N = V::kProductVectors>
 struct F32Tiles {
   using Element = float;
   static constexpr int64_t kTileRows = R;
+  static constexpr int64_t kRowMultiple = 1;
   static constexpr int64_t kWidth = kPanelWidth<V, N>;
 
   void operator()(const float* a, int64_t lda, int64_t rows, const float* panel, int64_t k,
@@ -164,7 +168,7 @@ void gemm_block(const GemmArgs& args, const GemmBlock& block) {
       if (args.bias) {
         for (int64_t j = 0; j < width; ++j) bias[j] = args.bias[first + j];
       }
-      for_each_tile(begin, end, kRows, [&](int64_t row, int64_t rows) {
+      for_each_tile<Tiles::kRowMultiple>(begin, end, kRows, [&](int64_t row, int64_t rows) {
         const Element* x = static_cast<const Element*>(args.x) + row * args.x_stride;
         char* out = static_cast<char*>(args.out) + (row * args.out_stride + first) * out_bytes;
         if (plain && width == kWidth) {

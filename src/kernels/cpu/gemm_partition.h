@@ -15,9 +15,19 @@ struct GemmPartition {
   bool operator==(const GemmPartition&) const = default;
 };
 
-// Rows first, as they keep a thread's activations in its own cache; panels where there are too few
-// rows to fill the tiles of every thread. `tile_rows` is the height of a full tile.
-GemmPartition best_partition(int64_t m, int64_t panels, int64_t k, int64_t tile_rows,
+// What a kernel's work takes for each step of k, in units of one row of a full tile. Measured by
+// bench/kernels.
+struct ProductCost {
+  int64_t tile_rows = 1;     // of a full tile; a tile's own loads add one unit
+  int64_t row_multiple = 1;  // rows are computed in multiples of this
+  int64_t first_tile = 0;    // added to the first tile of a panel, which prepares it
+  int64_t panel = 13;        // least of a panel: its way from the outer caches
+  int64_t row = 0;           // to prepare a row, once for each thread that uses it
+};
+
+// Rows first, as they keep a thread's activations in its own cache; panels where that saves work,
+// as there are too few rows to fill the tiles of every thread.
+GemmPartition best_partition(int64_t m, int64_t panels, int64_t k, const ProductCost& cost,
                              int64_t num_threads);
 
 std::string to_string(const GemmPartition& partition);  // "2 x 1"

@@ -5,6 +5,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/convert.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/gemm_partition.h"
 #include "kernels/cpu/norm.h"
 #include "kernels/cpu/pooling.h"
 
@@ -39,15 +40,19 @@ struct AttentionItem {
 // Queries of one item at most; bounds the scratch of a kernel.
 inline constexpr int64_t kMaxItemQueries = 256;
 
+// The products with weights of one type.
+struct ProductKernel {
+  PanelShape panel;
+  ProductCost cost;
+  void (*run)(const GemmArgs& args, const GemmBlock& block) = nullptr;  // nullptr: there are none
+};
+
 using RowsKernel = void (*)(const RowsArgs& args, int64_t row_begin, int64_t row_end);
 
 struct Kernels {
   Isa isa = Isa::kPortable;
-  int64_t tile_rows = 0;  // of a product's tile: rows below this are cheap together
-  PanelShape panel_f32;
-  PanelShape panel_bf16;  // width 0: no products of bf16
-  void (*gemm_f32)(const GemmArgs& args, const GemmBlock& block) = nullptr;
-  void (*gemm_bf16)(const GemmArgs& args, const GemmBlock& block) = nullptr;
+  ProductKernel gemm_f32;
+  ProductKernel gemm_bf16;
   void (*attention)(const AttentionArgs& args, const AttentionItem& item) = nullptr;
   void (*layer_norm)(const LayerNormArgs& args, int64_t row_begin, int64_t row_end) = nullptr;
   void (*embed)(const EmbedArgs& args, int64_t row_begin, int64_t row_end) = nullptr;

@@ -41,6 +41,7 @@ void amx_tile(const uint16_t* a, int64_t lda, int64_t rows, const uint16_t* pane
 struct AmxTiles {
   using Element = uint16_t;
   static constexpr int64_t kTileRows = kSumRows;
+  static constexpr int64_t kRowMultiple = kTileHeight;
   static constexpr int64_t kWidth = kSumColumns;
 
   TileRows tiles;
@@ -54,11 +55,13 @@ struct AmxTiles {
 
 constexpr Kernels make_amx_kernels() {
   Kernels kernels = make_kernels<Vec512>(Isa::kAmxBf16);
-  kernels.tile_rows = kTileHeight;
-  kernels.panel_f32 = {.width = kSumColumns, .depth = 1, .k_multiple = kTileDepth};
-  kernels.gemm_f32 = split_gemm_block;
-  kernels.panel_bf16 = {.width = kSumColumns, .depth = 2, .k_multiple = kTileDepth};
-  kernels.gemm_bf16 = gemm_block<Vec512, AmxTiles, kTileDepth>;
+  kernels.gemm_f32 = {
+      .panel = {.width = kSumColumns, .depth = 1, .k_multiple = kTileDepth},
+      .cost = {.tile_rows = kSumRows, .row_multiple = kTileHeight, .first_tile = 32, .row = 1},
+      .run = split_gemm_block};
+  kernels.gemm_bf16 = {.panel = {.width = kSumColumns, .depth = 2, .k_multiple = kTileDepth},
+                       .cost = {.tile_rows = kSumRows, .row_multiple = kTileHeight},
+                       .run = gemm_block<Vec512, AmxTiles, kTileDepth>};
   return kernels;
 }
 

@@ -68,6 +68,7 @@ Bf16TileFunction bf16_tile_for(int64_t rows) {
 struct Bf16Tiles {
   using Element = uint16_t;
   static constexpr int64_t kTileRows = Vec512::kTileRows;
+  static constexpr int64_t kRowMultiple = 1;
   static constexpr int64_t kWidth = cpu::kWidth;
 
   void operator()(const uint16_t* a, int64_t lda, int64_t rows, const uint16_t* panel, int64_t k,
@@ -78,8 +79,9 @@ struct Bf16Tiles {
 
 constexpr Kernels make_bf16_kernels() {
   Kernels kernels = make_kernels<Vec512>(Isa::kAvx512Bf16);
-  kernels.panel_bf16 = {.width = kWidth, .depth = 2, .k_multiple = 2};
-  kernels.gemm_bf16 = gemm_block<Vec512, Bf16Tiles, 2>;
+  kernels.gemm_bf16 = {.panel = {.width = kWidth, .depth = 2, .k_multiple = 2},
+                       .cost = {.tile_rows = Bf16Tiles::kTileRows},
+                       .run = gemm_block<Vec512, Bf16Tiles, 2>};
   return kernels;
 }
 

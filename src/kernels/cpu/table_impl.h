@@ -19,11 +19,10 @@ void narrow_to_bf16(const float* x, uint16_t* out, int64_t count) {
 template <class V>
 constexpr Kernels make_kernels(Isa isa) {
   return {.isa = isa,
-          .tile_rows = V::kProductRows,
-          .panel_f32 = {.width = F32Tiles<V>::kWidth, .depth = 1, .k_multiple = 1},
-          .panel_bf16 = {},
-          .gemm_f32 = gemm_block<V, F32Tiles<V>, 1>,
-          .gemm_bf16 = nullptr,
+          .gemm_f32 = {.panel = {.width = F32Tiles<V>::kWidth, .depth = 1, .k_multiple = 1},
+                       .cost = {.tile_rows = F32Tiles<V>::kTileRows},
+                       .run = gemm_block<V, F32Tiles<V>, 1>},
+          .gemm_bf16 = {},
           .attention = attention_item<V>,
           .layer_norm = layer_norm_rows<V>,
           .embed = embed_rows<V>,
