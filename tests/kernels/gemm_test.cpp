@@ -278,9 +278,7 @@ TEST(GemmPartitionTest, TakesRowsWhenTheyFillTheTilesAndPanelsOtherwise) {
 
 TEST(GemmPartitionTest, TakesPanelsWhereTheirPreparationWouldBeDoneTwice) {
   const ProductCost prepared{.tile_rows = 32, .row_multiple = 16, .first_tile = 32, .row = 1};
-  const auto choice = [&](int64_t m) {
-    return to_string(best_partition(m, 48, 384, prepared, 2));
-  };
+  const auto choice = [&](int64_t m) { return to_string(best_partition(m, 48, 384, prepared, 2)); };
   EXPECT_EQ(choice(80), "1 x 2");
   EXPECT_EQ(choice(1024), "2 x 1");
   // 40 rows take as long as 48, 32 as long as 32: whole tiles count.

@@ -161,11 +161,12 @@ struct SplitPart {
 };
 
 inline void split_part_of_x(const GemmArgs& args, const SplitPart& part, uint16_t* out) {
-  for_each_tile<kTileHeight>(part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
-    const float* x = static_cast<const float*>(args.x) + row * args.x_stride + part.k_begin;
-    split_rows(x, args.x_stride, rows, part.depth, out);
-    out += part.tile_size();
-  });
+  for_each_tile<kTileHeight>(
+      part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
+        const float* x = static_cast<const float*>(args.x) + row * args.x_stride + part.k_begin;
+        split_rows(x, args.x_stride, rows, part.depth, out);
+        out += part.tile_size();
+      });
 }
 
 // The split rows of a part times columns [first, first + 32) of the weight. The sums of a part that
@@ -188,22 +189,23 @@ inline void multiply_part(const GemmArgs& args, const SplitPart& part, int64_t f
   const float* panel =
       static_cast<const float*>(args.weight.data) + first * padded_k + part.k_begin * kSumColumns;
   const uint16_t* split = buffers.rows;
-  for_each_tile<kTileHeight>(part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
-    buffers.tiles.set(rows);
-    void* out = static_cast<char*>(args.out) + (row * args.out_stride + first) * (bf16 ? 2 : 4);
-    float* c = direct ? static_cast<float*>(out) : buffers.sums;
-    const int64_t c_stride = direct ? args.out_stride : kSumColumns;
-    const float* start = first_part ? bias : static_cast<const float*>(out);
-    const int64_t start_stride = first_part ? 0 : args.out_stride;
-    const Columns columns = row > part.row_begin        ? Columns::kSplit
-                            : row + rows < part.row_end ? Columns::kToKeep
-                                                        : Columns::kToUseOnce;
-    const SplitTileFunction multiply =
-        rows > kTileHeight ? split_tile_for<true>(columns) : split_tile_for<false>(columns);
-    multiply(split, panel, buffers.panel, part.depth, start, start_stride, c, c_stride);
-    if (!direct) finish(buffers.sums, kSumColumns, rows, width, out, args.out_stride);
-    split += part.tile_size();
-  });
+  for_each_tile<kTileHeight>(
+      part.row_begin, part.row_end, kSumRows, [&](int64_t row, int64_t rows) {
+        buffers.tiles.set(rows);
+        void* out = static_cast<char*>(args.out) + (row * args.out_stride + first) * (bf16 ? 2 : 4);
+        float* c = direct ? static_cast<float*>(out) : buffers.sums;
+        const int64_t c_stride = direct ? args.out_stride : kSumColumns;
+        const float* start = first_part ? bias : static_cast<const float*>(out);
+        const int64_t start_stride = first_part ? 0 : args.out_stride;
+        const Columns columns = row > part.row_begin        ? Columns::kSplit
+                                : row + rows < part.row_end ? Columns::kToKeep
+                                                            : Columns::kToUseOnce;
+        const SplitTileFunction multiply =
+            rows > kTileHeight ? split_tile_for<true>(columns) : split_tile_for<false>(columns);
+        multiply(split, panel, buffers.panel, part.depth, start, start_stride, c, c_stride);
+        if (!direct) finish(buffers.sums, kSumColumns, rows, width, out, args.out_stride);
+        split += part.tile_size();
+      });
 }
 
 // A block of a product of fp32. Beyond one depth the sums wait in `out`, so it must hold them

@@ -124,8 +124,8 @@ FinishFunction finish_for(Epilogue epilogue) {
 }
 
 // The tiles of fp32. A type of tiles names its element, its greatest height, what heights are
-// multiples of, its width, and is called once per tile with: x and its stride, the rows, one panel, k, the panel's bias, the sums
-// and their stride.
+// multiples of, its width, and is called once per tile with: x and its stride, the rows, one panel,
+// k, the panel's bias, the sums and their stride.
 template <class V, int R = V::kProductRows, int N = V::kProductVectors>
 struct F32Tiles {
   using Element = float;
