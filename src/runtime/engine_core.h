@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/backoff.h"
 #include "runtime/model_runner.h"
 #include "runtime/queue_estimate.h"
 #include "runtime/request.h"
@@ -57,6 +58,7 @@ class EngineCore {
 
  private:
   void loop();
+  void gather(std::unique_lock<std::mutex>& lock);
   std::vector<StepItem> schedule(std::vector<std::shared_ptr<ScheduledRequest>> arrived);
   void run_step(const std::vector<StepItem>& step);
   void commit(const std::vector<StepItem>& step, const StepOutput& output);
@@ -70,15 +72,20 @@ class EngineCore {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::shared_ptr<ScheduledRequest>> arrivals_;  // guarded by mutex_
-  bool stopping_ = false;                                    // guarded by mutex_
-  EngineStats stats_;                                        // guarded by mutex_
-  TokenRate rate_;                                           // guarded by mutex_
+  size_t wake_at_ = 1;            // guarded by mutex_: so many arrivals wake the thread
+  bool stopping_ = false;         // guarded by mutex_
+  EngineStats stats_;             // guarded by mutex_
+  TokenRate rate_;                // guarded by mutex_
   Clock::time_point idle_since_;  // guarded by mutex_: last sign of progress
 
-  Scheduler scheduler_;  // of the engine thread, as the three below
+  Scheduler scheduler_;  // of the engine thread, as all below
   Batch batch_;
   bool step_is_full_ = false;  // others wait that did not fit into it
   size_t num_ended_ = 0;       // requests that ended since stats_ were told
+  size_t num_answered_ = 0;    // requests that ended in the last step
+  Clock::time_point step_begun_{};
+  Clock::duration step_time_{};  // of the last step
+  Backoff gathering_;
   std::thread thread_;
   std::once_flag joined_;
 };
