@@ -73,29 +73,32 @@ HubRevision HubApi::resolve(HubConnection& connection, std::string_view revision
   const std::string what = fmt::format("{} at {}", repo_, revision);
   const std::string url = fmt::format("{}/api/models/{}/revision/{}", settings_.endpoint, repo_,
                                       percent_encode(revision, false));
-  const std::string text = connection.read_text(url, kMaxApiBytes, what);
+  return parse_hub_revision(connection.read_text(url, kMaxApiBytes, what), repo_,
+                            "the hub's answer about " + what);
+}
+
+HubRevision parse_hub_revision(std::string_view text, const std::string& repo,
+                               const std::string& what) {
   json::value parsed;
   try {
-    parsed = json::parse(text, "the hub's answer about " + what);
+    parsed = json::parse(text, what);
   } catch (const Error& error) {
     throw Error(ErrorCode::kCorrupt, error.message(), std::string(kNoHub));
   }
-  const json::Reader answer(json::as_object(parsed, "the hub's answer about " + what),
-                            "the hub's answer about " + what);
+  const json::Reader answer(json::as_object(parsed, what), what);
   HubRevision out{.commit = answer.require_string("sha")};
   if (!is_commit(out.commit)) answer.fail("sha", "not a commit of 40 hex digits");
   const json::value* siblings = answer.find("siblings");
   if (!siblings || !siblings->is_array()) answer.fail("siblings", "not a list of files");
   if (siblings->get_array().size() > kMaxRepositoryFiles) {
     throw Error(ErrorCode::kUnsupported,
-                fmt::format("{} has {} files, the limit is {}", repo_, siblings->get_array().size(),
+                fmt::format("{} has {} files, the limit is {}", repo, siblings->get_array().size(),
                             kMaxRepositoryFiles));
   }
   for (const json::value& sibling : siblings->get_array()) {
-    const json::Reader file(json::as_object(sibling, answer.what() + ": siblings"),
-                            answer.what() + ": siblings");
+    const json::Reader file(json::as_object(sibling, what + ": siblings"), what + ": siblings");
     out.files.push_back(file.require_string("rfilename"));
-    check_hub_path(out.files.back(), repo_);
+    check_hub_path(out.files.back(), repo);
   }
   std::sort(out.files.begin(), out.files.end());
   return out;

@@ -44,6 +44,11 @@ class HubApi {
   std::string repo_;
 };
 
+// What the hub answers about a revision of `repo`, checked; `what` names the answer in errors.
+// Throws Error{kCorrupt, kUnsupported}.
+HubRevision parse_hub_revision(std::string_view text, const std::string& repo,
+                               const std::string& what);
+
 // RFC 3986 unreserved characters as they are, all others as %XX; slashes stay when `keep_slashes`.
 std::string percent_encode(std::string_view text, bool keep_slashes);
 
