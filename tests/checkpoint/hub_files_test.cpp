@@ -6,6 +6,7 @@
 #include <sys/file.h>
 
 #include <atomic>
+#include <fstream>
 #include <map>
 #include <thread>
 
@@ -168,8 +169,11 @@ TEST(HubSettingsTest, TokensInTheirOrder) {
   }
 }
 
-// filelock may remove a lock file when it lets go: the lock must then be that of the new file.
-TEST(HubCacheTest, ARemovedLockFileIsNoLock) {
+// filelock may remove a lock file when it lets go: the lock must then be that of the new file,
+// whether a third process has made it already or not.
+class RemovedLockTest : public testing::TestWithParam<bool> {};
+
+TEST_P(RemovedLockTest, IsNoLock) {
   const TempDir dir;
   const fs::path file = dir.path() / "locks" / "x.lock";
   auto first = std::make_unique<FileLock>(file, [] {});
@@ -185,10 +189,13 @@ TEST(HubCacheTest, ARemovedLockFileIsNoLock) {
   while (!waiting) std::this_thread::yield();
   EXPECT_FALSE(locked);
   fs::remove(file);
+  if (GetParam()) std::ofstream(file).put('x');
   first.reset();
   second.join();
   EXPECT_TRUE(locked);
 }
+
+INSTANTIATE_TEST_SUITE_P(MadeAnew, RemovedLockTest, testing::Bool());
 
 TEST(HubCacheTest, NotesThatCannotBeReadAreNone) {
   const TempDir dir;
