@@ -34,7 +34,7 @@ std::string printable(const std::string& text) {
 
 }  // namespace
 
-Error::Error(ErrorCode code, std::string message, std::string hint)
+Error::Error(ErrorCode code, const std::string& message, std::string hint)
     : std::runtime_error(printable(hint.empty() ? message : message + "; " + hint)),
       code_(code),
       message_(printable(message)),

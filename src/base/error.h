@@ -27,7 +27,7 @@ std::string_view to_string(ErrorCode code);
 // Control characters in them are shown as \xNN, newlines and tabs excepted.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, std::string message, std::string hint = {});
+  Error(ErrorCode code, const std::string& message, std::string hint = {});
 
   ErrorCode code() const { return code_; }
   const std::string& message() const { return message_; }

@@ -67,7 +67,7 @@ bool same_origin(const std::string& a, const std::string& b) {
 
 std::string redirect_target(const WebReply& reply, const std::string& url) {
   const auto location = reply.headers.find("Location");
-  const std::string target = location ? resolve_url(url, std::string(*location)) : "";
+  std::string target = location ? resolve_url(url, std::string(*location)) : "";
   const auto to = parse_address(target);
   if (!to) {
     throw Error(ErrorCode::kCorrupt,

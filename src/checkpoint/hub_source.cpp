@@ -41,7 +41,7 @@ fs::path HubSource::fetch_configs(const FetchProgress& progress) {
 fs::path HubSource::fetch_files(bool with_weights, const FetchProgress& progress) {
   if (!resolved_) resolve();
   const std::vector<std::string>& files = resolved_->files;
-  const fs::path directory = cache_.snapshot(resolved_->commit);
+  fs::path directory = cache_.snapshot(resolved_->commit);
   for (std::string_view needed : {"config.json", "tokenizer.json"}) {
     if (std::find(files.begin(), files.end(), needed) != files.end()) continue;
     throw Error(

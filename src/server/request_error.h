@@ -32,9 +32,9 @@ enum class Refusal : uint8_t {
 
 class RequestError : public std::runtime_error {
  public:
-  RequestError(Refusal refusal, std::string message, std::string param = {}, std::string code = {},
-               int retry_after_s = 1)
-      : std::runtime_error(std::move(message)),
+  RequestError(Refusal refusal, const std::string& message, std::string param = {},
+               std::string code = {}, int retry_after_s = 1)
+      : std::runtime_error(message),
         refusal_(refusal),
         param_(std::move(param)),
         code_(std::move(code)),

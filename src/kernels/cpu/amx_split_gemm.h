@@ -18,12 +18,12 @@
 namespace millrace::cpu {
 namespace {
 
-constexpr int64_t kSplitParts = 3;
-constexpr int64_t kPartSize = 2 * kTileHeight * kTileDepth;  // one part of a step: two tiles
-constexpr int64_t kStepSize = kSplitParts * kPartSize;       // of 32 rows or columns
+inline constexpr int64_t kSplitParts = 3;
+inline constexpr int64_t kPartSize = 2 * kTileHeight * kTileDepth;  // one part of a step: two tiles
+inline constexpr int64_t kStepSize = kSplitParts * kPartSize;       // of 32 rows or columns
 // The split rows of x stay in the second cache, 1.2 MB, for all panels; a split panel takes 74 KB.
-constexpr int64_t kSplitDepth = 384;
-constexpr int64_t kSplitBlockRows = 512;
+inline constexpr int64_t kSplitDepth = 384;
+inline constexpr int64_t kSplitBlockRows = 512;
 
 // Splits 32 floats; in each part the low halves of the words are of `low`, the high ones of `high`.
 inline void split_parts(__m512 low, __m512 high, uint16_t* out) {

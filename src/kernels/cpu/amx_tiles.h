@@ -13,10 +13,10 @@
 namespace millrace::cpu {
 namespace {
 
-constexpr int64_t kTileHeight = 16;               // rows of one tile
-constexpr int64_t kTileDepth = 32;                // elements of x in a row of a tile
-constexpr int64_t kSumRows = 2 * kTileHeight;     // of the sums in tiles 0 to 3
-constexpr int64_t kSumColumns = 2 * kTileHeight;  // of those sums, and of a panel
+inline constexpr int64_t kTileHeight = 16;               // rows of one tile
+inline constexpr int64_t kTileDepth = 32;                // elements of x in a row of a tile
+inline constexpr int64_t kSumRows = 2 * kTileHeight;     // of the sums in tiles 0 to 3
+inline constexpr int64_t kSumColumns = 2 * kTileHeight;  // of those sums, and of a panel
 
 // The layout that LDTILECFG reads (Intel, "Architectures Software Developer's Manual", volume 1,
 // 18.2).

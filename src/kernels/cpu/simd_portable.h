@@ -88,7 +88,7 @@ struct VecPortable {
   static void store_bf16_part(uint16_t* p, Reg a, int64_t n) {
     const Bits bits = as_bits(a);
     const Bits rounded = bits + ((bits >> 16) & 1) + 0x7fff;
-    const Bits chosen = a != a ? bits | 0x400000 : rounded;
+    const Bits chosen = (bits & 0x7fffffff) > 0x7f800000 ? bits | 0x400000 : rounded;
     for (int64_t i = 0; i < n; ++i)
       p[i] = static_cast<uint16_t>(static_cast<uint32_t>(chosen[i]) >> 16);
   }
