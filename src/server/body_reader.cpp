@@ -32,8 +32,8 @@ std::string header_safe(std::string_view name) {
 
 }  // namespace
 
-void refuse(std::string message, std::string_view param) {
-  throw RequestError(Refusal::kInvalid, std::move(message), std::string(param));
+void refuse(const std::string& message, std::string_view param) {
+  throw RequestError(Refusal::kInvalid, message, std::string(param));
 }
 
 void check_batch_size(size_t size, const BodyLimits& limits, std::string_view name) {

@@ -57,7 +57,7 @@ class BodyReader {
 std::vector<int32_t> read_token_ids(const json::value& list, std::string_view name,
                                     int64_t vocab_size);
 
-[[noreturn]] void refuse(std::string message, std::string_view param);
+[[noreturn]] void refuse(const std::string& message, std::string_view param);
 
 // kInvalid when a batch has more entries than the limit.
 void check_batch_size(size_t size, const BodyLimits& limits, std::string_view name);
