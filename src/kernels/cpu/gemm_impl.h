@@ -67,7 +67,7 @@ TileFunction tile_for(int64_t rows) {
 }
 
 // Calls body(row, rows) for tiles that cover [begin, end): at most `most` rows high, in multiples
-// of `multiple` but for the last, and nearly equal otherwise.
+// of kMultiple but for the last, and nearly equal otherwise.
 template <int64_t kMultiple = 1, class Body>
 inline void for_each_tile(int64_t begin, int64_t end, int64_t most, const Body& body) {
   int64_t tiles = (end - begin + most - 1) / most;

@@ -15,8 +15,8 @@ struct GemmPartition {
   bool operator==(const GemmPartition&) const = default;
 };
 
-// What a kernel's work takes for each step of k, in units of one row of a full tile. Measured by
-// bench/kernels.
+// What a kernel's work takes for each step of k, in units of one row of a full tile; from profiles
+// of bench/embed with steps of 16 to 512 tokens.
 struct ProductCost {
   int64_t tile_rows = 1;     // of a full tile; a tile's own loads add one unit
   int64_t row_multiple = 1;  // rows are computed in multiples of this
