@@ -121,9 +121,11 @@ http::Response error_response(ErrorStyle style, const std::exception_ptr& error)
     return body(style, refusal_of(failed.code()), failed.what());
   } catch (const std::exception& bug) {
     log::error("a request failed: {}", bug.what());
-    return body(style, Refusal::kInternal, "internal error; the server's log says more", "",
-                "internal_error");
+  } catch (...) {
+    log::error("a request failed: an exception of unknown type");
   }
+  return body(style, Refusal::kInternal, "internal error; the server's log says more", "",
+              "internal_error");
 }
 
 }  // namespace millrace

@@ -53,6 +53,7 @@ TEST(ErrorResponse, HasTheShapeAndStatusOfEitherApi) {
       {error(ErrorCode::kUnsupported), 500, "server_error", 424, "backend"},
       {std::make_exception_ptr(InternalError("a secret path")), 500, "server_error", 500,
        "backend"},
+      {std::make_exception_ptr(42), 500, "server_error", 500, "backend"},
   };
   for (const Row& row : rows) {
     const http::Response openai = error_response(ErrorStyle::kOpenAI, row.error);
