@@ -23,6 +23,13 @@ function(millrace_test folder)
                        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} PROPERTIES LABELS ${name})
 endfunction()
 
+# Makes a program one that can load libmillrace_cuda.so, which takes floors 0 to 3 from it.
+function(millrace_hosts_cuda target)
+  set_target_properties(${target} PROPERTIES
+    ENABLE_EXPORTS ON
+    LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,millrace_base,millrace_tensor,millrace_config,millrace_kernels_cuda,millrace_ops")
+endfunction()
+
 # Links our own folders by their short name, anything with a :: as it is.
 function(millrace_link target)
   foreach(dep ${ARGN})

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "checkpoint/source.h"
 #include "models/registry.h"
+#include "ops/cuda_backend.h"
 
 namespace millrace {
 
@@ -24,7 +25,37 @@ std::vector<FileIdentity> identify_sources(const ModelFiles& files, ThreadPool& 
   return sources;
 }
 
+// The kernels that the model needs on each target that is a GPU's architecture.
+std::vector<cuda::KernelArchive> compile_targets(const ModelConfig& model, const BuildConfig& build,
+                                                 const WeightSource& source,
+                                                 const std::vector<std::string>& targets,
+                                                 const BuildProgress& progress) {
+  std::vector<cuda::KernelArchive> archives;
+  for (const std::string& name : targets) {
+    if (name == "cpu") continue;  // needs none
+    const Target target = cuda_target(require_arch(name), build.dtype, model.dtype);
+    const ModelPlan plan = plan_model(model, step_limits(model, build), source, target);
+    const std::string stage = "compile kernels for " + name;
+    archives.push_back(compile_kernels(
+        load_cuda_backend(), plan.kernels(), *target.arch,
+        [&](size_t done, size_t total, const std::string& kernel) {
+          if (progress.report)
+            progress.report(stage, 0, 0, fmt::format("{} of {}  {}", done + 1, total, kernel));
+        }));
+  }
+  return archives;
+}
+
 }  // namespace
+
+void add_targets(const std::filesystem::path& path, const std::vector<std::string>& targets,
+                 ThreadPool& pool, const BuildProgress& progress) {
+  const Engine engine = Engine::open(path, pool);
+  const ModelFiles& files = engine.files;
+  const ModelConfig model = ModelConfig::from_hf(files.config_texts, path.string());
+  const CheckpointSource source(files.weights, files.naming);
+  add_kernels(path, compile_targets(model, files.build, source, targets, progress), pool);
+}
 
 BuildResult build_engine(const BuildConfig& config, const std::filesystem::path& output,
                          ThreadPool& pool, const BuildProgress& progress) {
@@ -51,15 +82,18 @@ BuildResult build_engine(const BuildConfig& config, const std::filesystem::path&
   const ModelFiles files = open_hf_directory(directory);
   const ModelConfig model = ModelConfig::from_hf(files.config_texts, directory.string());
   const CheckpointSource source(files.weights, files.naming);
-  const Device device;
-  const ModelPlan plan = plan_model(model, step_limits(model, config), source, device,
-                                    choose_precision(config.dtype, model.dtype, device.kind));
+  const StepLimits limits = step_limits(model, config);
+  const ModelPlan plan = plan_model(model, limits, source, cpu_target(config.dtype, model.dtype));
+
+  std::vector<cuda::KernelArchive> kernels =
+      compile_targets(model, config, source, config.targets, progress);
 
   report("hash sources", 0, 0);
   EngineContents contents{.checkpoint = &files,
                           .model = model,
                           .build = config,
-                          .sources = identify_sources(files, pool)};
+                          .sources = identify_sources(files, pool),
+                          .kernels = std::move(kernels)};
   contents.build.max_seq_len = plan.limits.max_seq_len;
   contents.build.max_num_tokens = plan.limits.max_num_tokens;
   for (const Parameter& parameter : plan.parameters.parameters) {

@@ -30,4 +30,8 @@ struct BuildResult {
 BuildResult build_engine(const BuildConfig& config, const std::filesystem::path& output,
                          ThreadPool& pool, const BuildProgress& progress);
 
+// Compiles the kernels of an engine for further GPU architectures ("sm_80") and adds them to it.
+void add_targets(const std::filesystem::path& engine, const std::vector<std::string>& targets,
+                 ThreadPool& pool, const BuildProgress& progress);
+
 }  // namespace millrace

@@ -22,6 +22,7 @@ constexpr std::string_view kConfig = "config.json";
 constexpr std::string_view kHfConfig = "hf_config.json";
 constexpr std::string_view kSeal = "\"manifest_sha256\": ";
 constexpr std::string_view kWeights = "rank0.safetensors";
+constexpr std::string_view kKernels = "kernels/";
 constexpr std::string_view kRebuild =
     "build the engine again: millrace build --model MODEL --output ENGINE";
 
@@ -177,6 +178,17 @@ BuildConfig read_build_config(const fs::path& directory) {
   return config;
 }
 
+// Writes the archive and names its architecture among the targets.
+void put_kernels(const fs::path& directory, const cuda::KernelArchive& archive,
+                 EngineManifest& manifest) {
+  fs::create_directories(directory / kKernels);
+  write_kernel_archive(directory / kernel_archive_name(archive.arch), archive);
+  const std::string target = to_string(archive.arch);
+  if (std::ranges::find(manifest.targets, target) == manifest.targets.end())
+    manifest.targets.push_back(target);
+  std::ranges::sort(manifest.targets);
+}
+
 void verify(const fs::path& directory, const FileIdentity& expected, ThreadPool& pool) {
   const fs::path path = directory / expected.name;
   if (!fs::is_regular_file(path)) refuse(path.string(), "is missing");
@@ -257,6 +269,8 @@ void write_engine(const fs::path& target, const EngineContents& contents, Thread
                           .targets = {"cpu"},
                           .sources = contents.sources,
                           .formats = contents.formats};
+  for (const cuda::KernelArchive& archive : contents.kernels)
+    put_kernels(directory, archive, manifest);
   put("config.json", config_text(contents));
   put("tokenizer.json", contents.checkpoint->tokenizer_json);
   for (const auto& [name, text] : contents.checkpoint->config_texts) put(engine_name(name), text);
@@ -303,7 +317,8 @@ Engine Engine::open(const fs::path& directory, ThreadPool& pool) {
   ModelFiles& files = engine.files;
   files.path = directory;
   for (const std::string& name : listed) {
-    const bool ours = name == kConfig || name == "tokenizer.json" || name == kWeights;
+    const bool ours = name == kConfig || name == "tokenizer.json" || name == kWeights ||
+                      name.starts_with(kKernels);
     if (ours) continue;
     files.config_texts.emplace(name == kHfConfig ? "config.json" : name,
                                read_file((directory / name).string()));
@@ -312,7 +327,35 @@ Engine Engine::open(const fs::path& directory, ThreadPool& pool) {
   files.weights = Checkpoint::from_file((directory / kWeights).string());
   files.naming = WeightNaming::kCanonical;
   files.build = read_build_config(directory);
+  for (const std::string& target : engine.manifest.targets) {
+    const auto arch = cuda::arch_from_name(target);
+    if (!arch) continue;
+    if (!listed.contains(kernel_archive_name(*arch)))
+      refuse(manifest_path, fmt::format("does not list {}", kernel_archive_name(*arch)));
+  }
   return engine;
+}
+
+void add_kernels(const fs::path& engine, const std::vector<cuda::KernelArchive>& kernels,
+                 ThreadPool& pool) {
+  EngineManifest manifest = Engine::open(engine, pool).manifest;
+  StagedDirectory staged(engine);
+  for (const FileIdentity& file : manifest.files) {
+    fs::create_directories((staged.path() / file.name).parent_path());
+    std::error_code other_file_system;
+    fs::create_hard_link(engine / file.name, staged.path() / file.name, other_file_system);
+    if (other_file_system) fs::copy_file(engine / file.name, staged.path() / file.name);
+  }
+  for (const cuda::KernelArchive& archive : kernels) {
+    const std::string name = kernel_archive_name(archive.arch);
+    fs::remove(staged.path() / name);
+    std::erase_if(manifest.files, [&](const FileIdentity& file) { return file.name == name; });
+    put_kernels(staged.path(), archive, manifest);
+    manifest.files.push_back(identify_file(staged.path(), name, pool));
+  }
+  std::ranges::sort(manifest.files, {}, &FileIdentity::name);
+  write_file((staged.path() / kManifest).string(), manifest_text(manifest));
+  staged.commit();
 }
 
 }  // namespace millrace

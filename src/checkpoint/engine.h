@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "checkpoint/kernel_archive_file.h"
 #include "checkpoint/model_files.h"
 
 namespace millrace {
@@ -30,7 +31,7 @@ struct EngineManifest {
   int format_version = kEngineFormatVersion;
   std::string millrace_version;
   std::string architecture;
-  std::vector<std::string> targets;            // "cpu", later "sm_90a", ...
+  std::vector<std::string> targets;            // "cpu", "sm_90a", ...
   std::vector<FileIdentity> sources;           // files of the checkpoint
   std::vector<FileIdentity> files;             // files of this engine, the manifest excepted
   std::map<std::string, std::string> formats;  // name of each matrix -> its WeightFormat
@@ -44,6 +45,7 @@ struct EngineContents {
   std::vector<SafetensorsItem> weights;  // canonical names; sorted when written
   std::map<std::string, std::string> formats;
   std::vector<FileIdentity> sources;
+  std::vector<cuda::KernelArchive> kernels;  // one per architecture
 };
 
 // Called with bytes done and bytes in all, from one thread.
@@ -73,6 +75,11 @@ struct Engine {
   // do.
   static Engine open(const std::filesystem::path& directory, ThreadPool& pool);
 };
+
+// Gives an engine the kernels of further architectures, in place of those that it has for the same
+// ones. The engine is whole at every moment.
+void add_kernels(const std::filesystem::path& engine,
+                 const std::vector<cuda::KernelArchive>& kernels, ThreadPool& pool);
 
 FileIdentity identify_file(const std::filesystem::path& directory, const std::string& name,
                            ThreadPool& pool);

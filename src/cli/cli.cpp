@@ -31,6 +31,11 @@ void add_revision(CLI::App& app, std::vector<Override>& overrides) {
                "Of a repository: branch, tag, commit or refs/pr/N (main)");
 }
 
+void add_targets(CLI::App& app, const std::string& flag, std::vector<std::string>& targets,
+                 const std::string& help) {
+  app.add_option(flag, targets, help)->delimiter(',');
+}
+
 int exit_status(ErrorCode code) {
   return code == ErrorCode::kInvalidArgument || code == ErrorCode::kUnsupported ? 2 : 1;
 }
@@ -58,13 +63,24 @@ int run_cli(int argc, char** argv) {
   auto* config =
       build_app.add_option("--config", build.config, "A config.yaml that names the checkpoint");
   model->excludes(config);
-  build_app.add_option("--output,-o", build.output, "The engine directory to write")->required();
+  build_app.add_option("--output,-o", build.output, "The engine directory to write");
+  add_targets(build_app, "--target", build.targets,
+              "Compile kernels for these: sm_90a,sm_80,... or cpu (the config's accelerator)");
+  add_targets(build_app, "--add-target", build.add_targets,
+              "Compile kernels for these too and add them to ENGINE");
+  build_app.add_option("engine", build.engine, "With --add-target: the engine to add to");
   add_override(build_app, build.overrides, "--dtype", "millrace.dtype",
-               "Compute in auto, fp32 or bf16");
+               "Compute in auto, fp32, fp16 or bf16");
   add_revision(build_app, build.overrides);
   build_app.callback([&] {
-    if (build.model.empty() && build.config.empty())
-      throw CLI::RequiredError("--model or --config");
+    if (build.add_targets.empty()) {
+      if (!build.engine.empty()) throw CLI::ExtrasError({build.engine});
+      if (build.model.empty() && build.config.empty())
+        throw CLI::RequiredError("--model or --config");
+      if (build.output.empty()) throw CLI::RequiredError("--output");
+    } else {
+      if (build.engine.empty()) throw CLI::RequiredError("the engine to add to");
+    }
     status = run(build);
   });
 
@@ -81,7 +97,7 @@ int run_cli(int argc, char** argv) {
                "Port to listen on (8000; 0: any free one)");
   add_override(serve_app, serve.overrides, "--device", "millrace.device", "auto, cpu or cuda[:n]");
   add_override(serve_app, serve.overrides, "--dtype", "millrace.dtype",
-               "Compute in auto, fp32 or bf16");
+               "Compute in auto, fp32, fp16 or bf16");
   add_override(serve_app, serve.overrides, "--threads", "millrace.num_threads",
                "Compute threads (0: one per core)");
   add_override(serve_app, serve.overrides, "--served-model-name",
@@ -123,6 +139,11 @@ int run_cli(int argc, char** argv) {
       ->required();
   add_revision(plan_app, plan.overrides);
   plan_app.add_flag("--json", plan.json, "Print JSON");
+  add_override(plan_app, plan.overrides, "--dtype", "millrace.dtype",
+               "Compute in auto, fp32, fp16 or bf16");
+  plan_app.add_flag("--kernels", plan.kernels, "List the kernels that a GPU would need");
+  add_targets(plan_app, "--target", plan.targets,
+              "Architectures of --kernels: sm_90a,sm_80,... (the config's accelerator)");
   plan_app.callback([&] { status = run(plan); });
 
   ValidateCommand validate;

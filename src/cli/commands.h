@@ -18,6 +18,9 @@ struct BuildCommand {
   std::string model;   // a checkpoint: a directory or a hub's repository; or
   std::string config;  // a config.yaml
   std::string output;
+  std::vector<std::string> targets;      // "cpu", "sm_90a"; empty: the config's
+  std::vector<std::string> add_targets;  // for an engine that is there, instead of building one
+  std::string engine;                    // that engine
   std::vector<Override> overrides;
 };
 
@@ -34,6 +37,8 @@ struct InspectCommand {
 struct PlanCommand {
   std::string what;  // a checkpoint or a config.yaml
   bool json = false;
+  bool kernels = false;              // also list what would be compiled for the targets
+  std::vector<std::string> targets;  // empty: the config's
   std::vector<Override> overrides;
 };
 

@@ -75,7 +75,9 @@ class BertForSequenceClassification : public Model {
         ops.as_input(ops.pool(hidden, batch, PoolingMode::kCls), pooler_.input);
     const Activation pooled =
         ops.linear(first, pooler_, ActivationFunction::kTanh, classifier_.input);
-    return {.hidden = hidden, .logits = ops.linear(pooled, classifier_).values};
+    const Activation logits =
+        ops.linear(pooled, classifier_, ActivationFunction::kNone, {.dtype = DType::kF32});
+    return {.hidden = hidden, .logits = logits.values};
   }
 
  private:

@@ -35,6 +35,23 @@ std::vector<Profile> encoder_profiles(const StepLimits& limits) {
 
 }  // namespace
 
+Target cpu_target(ComputeDType compute, DType checkpoint) {
+  return {.precision = choose_precision(compute, checkpoint, DeviceKind::kCpu)};
+}
+
+Target cuda_target(cuda::Arch arch, ComputeDType compute, DType checkpoint, int device) {
+  return {.device = {.kind = DeviceKind::kCuda, .index = device},
+          .precision = choose_precision(compute, checkpoint, DeviceKind::kCuda),
+          .arch = arch};
+}
+
+cuda::Arch require_arch(const std::string& name) {
+  if (const auto arch = cuda::arch_from_name(name)) return *arch;
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("{} is no GPU architecture that Millrace has kernels for", name),
+              fmt::format("use one of {}, or cpu", cuda::arch_names()));
+}
+
 int64_t TracedProfile::num_tokens() const {
   int64_t total = 0;
   for (int64_t length : profile.lengths) total += length;
@@ -53,6 +70,25 @@ int64_t ModelPlan::activation_bytes() const {
   return most;
 }
 
+int64_t ModelPlan::placed_bytes() const {
+  return parameters.numel() * size_of(precision.product);
+}
+
+std::vector<cuda::KernelInstance> ModelPlan::kernels() const {
+  std::vector<cuda::KernelInstance> instances;
+  const auto add = [&](const std::vector<TracedOp>& ops) {
+    for (const TracedOp& op : ops) {
+      for (const cuda::KernelLaunch& kernel : op.kernels) {
+        if (std::ranges::find(instances, kernel.instance) == instances.end())
+          instances.push_back(kernel.instance);
+      }
+    }
+  };
+  add(loading);
+  for (const TracedProfile& profile : profiles) add(profile.ops);
+  return instances;
+}
+
 StepLimits step_limits(const ModelConfig& model, const BuildConfig& build) {
   const int64_t max_seq_len =
       std::min(model.max_input_tokens, build.max_seq_len.value_or(model.max_input_tokens));
@@ -62,15 +98,17 @@ StepLimits step_limits(const ModelConfig& model, const BuildConfig& build) {
 }
 
 ModelPlan plan_model(const ModelConfig& config, const StepLimits& limits,
-                     const WeightSource& source, Device device, Precision precision) {
+                     const WeightSource& source, const Target& target) {
   const ModelEntry& entry = find_model(config.architecture);
-  ModelPlan plan{.limits = limits, .precision = precision};
-  TraceOps construction(device, precision);
+  ModelPlan plan{.limits = limits, .precision = target.precision};
+  TraceOps construction(target.device, target.precision, target.arch);
   const auto model = entry.make(Params(source, construction, plan.parameters), config);
   plan.parameters.require_complete(source, entry.ignorable);
+  plan.loading = construction.traced();
   for (Profile& profile : encoder_profiles(limits)) {
-    TraceOps ops(device, precision);
-    model->forward(ops, Batch::of_lengths(profile.lengths));
+    TraceOps ops(target.device, target.precision, target.arch);
+    const Output output = model->forward(ops, Batch::of_lengths(profile.lengths));
+    ops.as_input(output.hidden, {.dtype = DType::kF32});  // answers of a vector per token
     plan.profiles.push_back({.profile = std::move(profile),
                              .activation_bytes = ops.arena().peak(),
                              .ops = ops.traced()});

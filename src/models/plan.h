@@ -1,6 +1,7 @@
 // Plan: what a model needs and what its steps cost, traced without a device.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,10 +39,29 @@ struct ModelPlan {
   StepLimits limits;
   Precision precision;
   ParameterList parameters;
+  std::vector<TracedOp> loading;  // what placing the parameters launches on a GPU
   std::vector<TracedProfile> profiles;
 
   int64_t activation_bytes() const;  // that suffice for every profile: what the arena is given
+  int64_t placed_bytes() const;      // of the parameters in the types that they are computed in
+
+  // What must be compiled for a GPU: each instance once, in order of first use.
+  std::vector<cuda::KernelInstance> kernels() const;
 };
+
+// Where and in what a model computes.
+struct Target {
+  Device device;
+  Precision precision;
+  std::optional<cuda::Arch> arch;  // of a GPU: what its kernels are compiled for
+};
+
+// Throws Error{kUnsupported} for what the device cannot compute in.
+Target cpu_target(ComputeDType compute, DType checkpoint);
+Target cuda_target(cuda::Arch arch, ComputeDType compute, DType checkpoint, int device = 0);
+
+// Throws Error{kInvalidArgument} that lists the architectures.
+cuda::Arch require_arch(const std::string& name);
 
 // What the settings and the checkpoint allow together.
 StepLimits step_limits(const ModelConfig& model, const BuildConfig& build);
@@ -49,6 +69,6 @@ StepLimits step_limits(const ModelConfig& model, const BuildConfig& build);
 // Constructs the model on the trace ops over `source` and traces every profile. Throws Error that
 // lists all missing, misshaped and unexpected tensors.
 ModelPlan plan_model(const ModelConfig& model, const StepLimits& limits, const WeightSource& source,
-                     Device device, Precision precision);
+                     const Target& target);
 
 }  // namespace millrace

@@ -23,6 +23,9 @@ class DenseOps : public virtual OpsContext {
   // Weight and bias are host tensors and need not outlive the call.
   virtual void prepare(Linear& linear) = 0;
 
+  // After the last parameter, before the first step.
+  virtual void finish_loading() {}
+
   // --- a step ------------------------------------------------------------------------------------
 
   // normed = residual = LN(word[token] + position[p] + token_type[t]).

@@ -6,7 +6,14 @@
 namespace millrace {
 
 Precision choose_precision(ComputeDType compute, DType checkpoint, DeviceKind device) {
-  CHECK(device == DeviceKind::kCpu, "no precision table for this device");
+  if (device == DeviceKind::kCuda) {
+    const DType dtype = compute == ComputeDType::kF32   ? DType::kF32
+                        : compute == ComputeDType::kF16 ? DType::kF16
+                        : compute == ComputeDType::kAuto && checkpoint == DType::kF16
+                            ? DType::kF16
+                            : DType::kBF16;
+    return {.hidden = dtype, .product = dtype};
+  }
   switch (compute) {
     case ComputeDType::kAuto:  // whatever the checkpoint holds, fp32 represents it exactly
     case ComputeDType::kF32: return {.hidden = DType::kF32, .product = DType::kF32};

@@ -8,7 +8,7 @@ namespace millrace {
 Tensor PoolingOps::pool(const Tensor& hidden, const Batch& batch, PoolingMode mode) {
   ShapeMatcher match("pool", device());
   match.match("hidden", hidden, {batch.num_tokens(), "hidden"});
-  const Tensor out = arena().allocate(hidden.dtype, {batch.num_sequences(), match["hidden"]});
+  const Tensor out = arena().allocate(DType::kF32, {batch.num_sequences(), match["hidden"]});
   run_pool(hidden, batch, mode, out);
   return out;
 }

@@ -10,8 +10,8 @@ namespace millrace {
 
 class PoolingOps : public virtual OpsContext {
  public:
-  // One row a sequence, [num_sequences, hidden]: its first row, its last row, or the mean of its
-  // rows.
+  // One F32 row a sequence, [num_sequences, hidden]: its first row, its last row, or the mean of
+  // its rows.
   Tensor pool(const Tensor& hidden, const Batch& batch, PoolingMode mode);
 
   // Each row divided by max(Euclidean norm, 1e-12), in place; F32.

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "ops/cuda_backend.h"
 
 namespace millrace {
 
@@ -35,6 +36,14 @@ std::string current_exception_text() {
 // Of the time of a step that the next one may wait for clients that were just answered.
 constexpr int kGatherShare = 8;
 
+std::exception_ptr unavailable(bool device_lost) {
+  return std::make_exception_ptr(Error(ErrorCode::kUnavailable,
+                                       device_lost
+                                           ? "the GPU failed, and the server must be restarted"
+                                           : "the server is shutting down",
+                                       "try another replica"));
+}
+
 std::exception_ptr deadline_error() {
   return std::make_exception_ptr(Error(ErrorCode::kCancelled,
                                        "the request's deadline passed before it was computed",
@@ -59,8 +68,13 @@ std::vector<size_t> row_offsets(const Request& request) {
 
 }  // namespace
 
-EngineCore::EngineCore(std::unique_ptr<ModelRunner> runner, StepLimits limits)
-    : runner_(std::move(runner)), limits_(limits), idle_since_(Clock::now()), scheduler_(limits) {
+EngineCore::EngineCore(std::unique_ptr<ModelRunner> runner, StepLimits limits,
+                       std::function<void()> on_lost)
+    : runner_(std::move(runner)),
+      limits_(limits),
+      on_lost_(std::move(on_lost)),
+      idle_since_(Clock::now()),
+      scheduler_(limits) {
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -81,8 +95,7 @@ std::shared_ptr<RequestHandle> EngineCore::submit(Request request) {
   scheduled->submitted_at = Clock::now();
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_)
-      throw Error(ErrorCode::kUnavailable, "the server is shutting down", "try another replica");
+    if (stopping_ || lost_) std::rethrow_exception(unavailable(lost_));
     arrivals_.push_back(scheduled);
     if (stats_.num_requests == 0) idle_since_ = scheduled->submitted_at;
     ++stats_.num_requests;
@@ -117,7 +130,8 @@ QueueEstimate EngineCore::queue() const {
 
 bool EngineCore::healthy(Clock::duration patience) const {
   const std::lock_guard lock(mutex_);
-  return !stopping_ && (stats_.num_requests == 0 || Clock::now() - idle_since_ <= patience);
+  return !stopping_ && !lost_ &&
+         (stats_.num_requests == 0 || Clock::now() - idle_since_ <= patience);
 }
 
 void EngineCore::loop() {
@@ -125,22 +139,26 @@ void EngineCore::loop() {
     std::vector<std::shared_ptr<ScheduledRequest>> arrived;
     {
       std::unique_lock lock(mutex_);
-      gather(lock);
-      wake_.wait(lock, [&] { return stopping_ || !arrivals_.empty() || !scheduler_.empty(); });
-      if (stopping_) break;
+      if (in_flight_.empty()) {
+        gather(lock);
+        wake_.wait(lock, [&] { return stopping_ || !arrivals_.empty() || !scheduler_.empty(); });
+      }
+      if (stopping_ || lost_) break;
       arrived.swap(arrivals_);
     }
-    const std::vector<StepItem> step = schedule(std::move(arrived));
-    bool failed = false;
-    try {
-      run_step(step);
-    } catch (...) {
-      failed = true;
-      log::error("a step of {} failed: {}", to_string(batch_), current_exception_text());
-      for (const StepItem& item : step) finish(*item.request, std::current_exception());
+    Step step = schedule(std::move(arrived));
+    const bool idle = step.items.empty();
+    if (!idle) launch(std::move(step));
+    // A device works on one step while the next is prepared. Answers are due when it has enough to
+    // do, and when there is nothing to prepare.
+    const bool enough = static_cast<int>(in_flight_.size()) == runner_->max_in_flight();
+    if (enough || (idle && !in_flight_.empty())) {
+      complete_oldest();
+    } else if (idle) {
+      publish({}, false);  // of requests that ended without a step
     }
-    publish(step, failed);
   }
+  while (!in_flight_.empty()) complete_oldest();
   fail_all();
 }
 
@@ -161,15 +179,15 @@ void EngineCore::gather(std::unique_lock<std::mutex>& lock) {
 }
 
 // The requests that arrived, less those whose clients have gone, cut into the next step.
-std::vector<StepItem> EngineCore::schedule(std::vector<std::shared_ptr<ScheduledRequest>> arrived) {
+EngineCore::Step EngineCore::schedule(std::vector<std::shared_ptr<ScheduledRequest>> arrived) {
   for (auto& request : arrived) scheduler_.add(std::move(request));
   const int64_t num_waiting = scheduler_.num_waiting_tokens();
-  const auto now = step_begun_ = Clock::now();
+  const auto now = Clock::now();
   for (const auto& request : scheduler_.drop_finished(now)) {
     finish(*request, request->expired(now) ? deadline_error() : nullptr);
   }
-  std::vector<StepItem> step = scheduler_.next_step();
-  step_is_full_ = !scheduler_.empty();
+  Step step{.items = scheduler_.next_step(), .begun_at = now};
+  step.is_full = !scheduler_.empty();
   const std::lock_guard lock(mutex_);
   stats_.num_waiting_tokens -= num_waiting - scheduler_.num_waiting_tokens();
   return step;
@@ -183,36 +201,70 @@ void EngineCore::fail_all() {
     arrivals_.clear();
     stats_.num_waiting_tokens = 0;
   }
-  const auto error = std::make_exception_ptr(
-      Error(ErrorCode::kUnavailable, "the server is shutting down", "try another replica"));
+  const auto error = unavailable(lost_);  // no other thread writes it
   for (const auto& request : waiting) finish(*request, error);
   publish({}, false);
 }
 
-void EngineCore::run_step(const std::vector<StepItem>& step) {
-  if (step.empty()) return;
+void EngineCore::launch(Step step) {
   const auto now = Clock::now();
-  batch_.clear();
-  for (const StepItem& item : step) {
+  bool with_token_rows = false;
+  for (const StepItem& item : step.items) {
     if (item.sequence == 0) {
       item.request->started_at = now;
       item.request->result.timings.queue = now - item.request->submitted_at;
     }
     const Sequence& sequence = item.request->request.sequences[item.sequence];
-    batch_.append(sequence.token_ids, sequence.token_type_ids);
+    step.batch.append(sequence.token_ids, sequence.token_type_ids);
+    with_token_rows |= item.request->request.output == OutputKind::kTokens;
   }
-  commit(step, runner_->run(batch_));
+  try {
+    runner_->launch(step.batch, with_token_rows);
+    in_flight_.push_back(std::move(step));
+  } catch (...) {
+    fail(step);
+  }
 }
 
-void EngineCore::commit(const std::vector<StepItem>& step, const StepOutput& output) {
+void EngineCore::complete_oldest() {
+  const Step step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  try {
+    commit(step, runner_->collect());
+    publish(step, false);
+  } catch (...) {
+    fail(step);
+  }
+}
+
+// Ends the requests of a step with the exception that is being handled.
+void EngineCore::fail(const Step& step) {
+  log::error("a step of {} failed: {}", to_string(step.batch), current_exception_text());
+  const std::exception_ptr error = std::current_exception();
+  for (const StepItem& item : step.items) finish(*item.request, error);
+  publish(step, true);
+  try {
+    std::rethrow_exception(error);
+  } catch (const DeviceLost&) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (std::exchange(lost_, true)) return;
+    }
+    if (on_lost_) on_lost_();
+  } catch (...) {
+    return;  // its own requests alone were hurt
+  }
+}
+
+void EngineCore::commit(const Step& step, const StepOutput& output) {
   const auto now = Clock::now();
-  for (size_t i = 0; i < step.size(); ++i) {
-    ScheduledRequest& request = *step[i].request;
+  for (size_t i = 0; i < step.items.size(); ++i) {
+    ScheduledRequest& request = *step.items[i].request;
     if (request.done) continue;
     const bool per_token = request.request.output == OutputKind::kTokens;
     const auto width = static_cast<size_t>(per_token ? output.token_width : output.width);
-    const size_t begin = per_token ? static_cast<size_t>(batch_.cu_seqlens[i]) : i;
-    const size_t end = per_token ? static_cast<size_t>(batch_.cu_seqlens[i + 1]) : i + 1;
+    const size_t begin = per_token ? static_cast<size_t>(step.batch.cu_seqlens[i]) : i;
+    const size_t end = per_token ? static_cast<size_t>(step.batch.cu_seqlens[i + 1]) : i + 1;
     const auto rows =
         (per_token ? output.token_rows : output.rows).subspan(begin * width, (end - begin) * width);
     if (!std::ranges::all_of(rows, [](float value) { return std::isfinite(value); })) {
@@ -228,7 +280,7 @@ void EngineCore::commit(const std::vector<StepItem>& step, const StepOutput& out
       result.first_row = row_offsets(request.request);
       result.rows.resize(result.first_row.back() * width);
     }
-    const size_t first = result.first_row[step[i].sequence] * width;
+    const size_t first = result.first_row[step.items[i].sequence] * width;
     std::ranges::copy(rows, result.rows.begin() + static_cast<std::ptrdiff_t>(first));
     if (++request.num_finished < request.request.sequences.size()) continue;
     result.timings.compute = now - request.started_at;
@@ -250,21 +302,21 @@ void EngineCore::finish(ScheduledRequest& request, std::exception_ptr error) {
   }
 }
 
-void EngineCore::publish(const std::vector<StepItem>& step, bool failed) {
+void EngineCore::publish(const Step& step, bool failed) {
   const std::lock_guard lock(mutex_);
   num_answered_ = std::exchange(num_ended_, 0);
   stats_.num_requests -= num_answered_;
   const auto now = Clock::now();
-  step_time_ = now - step_begun_;
   const Clock::duration since_last = now - std::exchange(idle_since_, now);
-  if (step.empty()) return;
-  if (step_is_full_ && !failed) rate_.observe(batch_.num_tokens(), seconds(since_last));
+  if (step.items.empty()) return;
+  step_time_ = now - step.begun_at;
+  if (step.is_full && !failed) rate_.observe(step.batch.num_tokens(), seconds(since_last));
   ++stats_.num_steps;
   stats_.num_failed_steps += failed ? 1 : 0;
-  stats_.num_sequences += step.size();
-  stats_.num_tokens += static_cast<uint64_t>(batch_.num_tokens());
-  ++stats_.steps_by_sequences[size_class(step.size())];
-  ++stats_.steps_by_tokens[size_class(static_cast<size_t>(batch_.num_tokens()))];
+  stats_.num_sequences += step.items.size();
+  stats_.num_tokens += static_cast<uint64_t>(step.batch.num_tokens());
+  ++stats_.steps_by_sequences[size_class(step.items.size())];
+  ++stats_.steps_by_tokens[size_class(static_cast<size_t>(step.batch.num_tokens()))];
 }
 
 }  // namespace millrace

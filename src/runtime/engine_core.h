@@ -4,6 +4,8 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -34,17 +36,19 @@ struct EngineStats {
 
 class EngineCore {
  public:
-  // Starts the thread. `limits` are those that the runner's arena was planned for.
-  EngineCore(std::unique_ptr<ModelRunner> runner, StepLimits limits);
+  // Starts the thread. `limits` are those that the runner's arena was planned for. `on_lost` is
+  // called once, on the engine's thread, when the device fails for good.
+  EngineCore(std::unique_ptr<ModelRunner> runner, StepLimits limits,
+             std::function<void()> on_lost = {});
   ~EngineCore();  // stop()
   EngineCore(const EngineCore&) = delete;
   EngineCore& operator=(const EngineCore&) = delete;
 
   // Any thread. Every sequence has 1..max_seq_len tokens (checked). Throws Error{kUnavailable}
-  // after stop(). The caller bounds how many requests it has submitted.
+  // after stop() or when the device is lost. The caller bounds how many requests it has submitted.
   std::shared_ptr<RequestHandle> submit(Request request);
 
-  // Finishes the step in work, fails what waits with Error{kUnavailable}, ends the thread. Any
+  // Finishes the steps in flight, fails what waits with Error{kUnavailable}, ends the thread. Any
   // thread but the engine's own, any number of times; each returns when the thread has ended.
   void stop();
 
@@ -53,37 +57,48 @@ class EngineCore {
   // What somebody who comes now has to expect.
   QueueEstimate queue() const;
 
-  // False when work has waited for longer than `patience` without a step being finished.
+  // False when work has waited for longer than `patience` without a step being finished, and when
+  // the device is lost.
   bool healthy(Clock::duration patience) const;
 
  private:
+  // A step on its way from the schedule to its answers.
+  struct Step {
+    std::vector<StepItem> items;
+    Batch batch;
+    bool is_full = false;  // others wait that did not fit into it
+    Clock::time_point begun_at{};
+  };
+
   void loop();
   void gather(std::unique_lock<std::mutex>& lock);
-  std::vector<StepItem> schedule(std::vector<std::shared_ptr<ScheduledRequest>> arrived);
-  void run_step(const std::vector<StepItem>& step);
-  void commit(const std::vector<StepItem>& step, const StepOutput& output);
+  Step schedule(std::vector<std::shared_ptr<ScheduledRequest>> arrived);
+  void launch(Step step);
+  void complete_oldest();
+  void commit(const Step& step, const StepOutput& output);
+  void fail(const Step& step);
   void finish(ScheduledRequest& request, std::exception_ptr error);
-  void publish(const std::vector<StepItem>& step, bool failed);
+  void publish(const Step& step, bool failed);
   void fail_all();
 
   std::unique_ptr<ModelRunner> runner_;
   StepLimits limits_;
+  std::function<void()> on_lost_;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::shared_ptr<ScheduledRequest>> arrivals_;  // guarded by mutex_
   size_t wake_at_ = 1;            // guarded by mutex_: so many arrivals wake the thread
   bool stopping_ = false;         // guarded by mutex_
+  bool lost_ = false;             // guarded by mutex_: the device failed for good
   EngineStats stats_;             // guarded by mutex_
   TokenRate rate_;                // guarded by mutex_
   Clock::time_point idle_since_;  // guarded by mutex_: last sign of progress
 
   Scheduler scheduler_;  // of the engine thread, as all below
-  Batch batch_;
-  bool step_is_full_ = false;  // others wait that did not fit into it
-  size_t num_ended_ = 0;       // requests that ended since stats_ were told
-  size_t num_answered_ = 0;    // requests that ended in the last step
-  Clock::time_point step_begun_{};
+  std::deque<Step> in_flight_;
+  size_t num_ended_ = 0;         // requests that ended since stats_ were told
+  size_t num_answered_ = 0;      // requests that ended in the last step
   Clock::duration step_time_{};  // of the last step
   Backoff gathering_;
   std::thread thread_;

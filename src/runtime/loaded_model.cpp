@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "models/registry.h"
 #include "ops/cpu/cpu_ops.h"
 
@@ -18,12 +19,83 @@ namespace fs = std::filesystem;
 // activation stays in its second-level cache: docs/performance.md has the measurement.
 constexpr int64_t kStepTokensPerThread = 512;
 
-void require_cpu(const std::optional<Device>& device) {
-  if (!device || device->kind == DeviceKind::kCpu) return;
+// The GPU that serves: the one asked for, or the first where there is any. None: the CPU serves.
+std::optional<Gpu> choose_gpu(const std::optional<Device>& asked) {
+  if (asked && asked->kind == DeviceKind::kCpu) return std::nullopt;
+  std::vector<Gpu> gpus;
+  try {
+    gpus = load_cuda_backend().gpus();
+  } catch (const Error& error) {
+    if (asked) throw;
+    log::info("computing on the CPU: {}", error.message());
+    return std::nullopt;
+  }
+  const int index = asked ? asked->index : 0;
+  if (index < static_cast<int>(gpus.size())) return gpus[static_cast<size_t>(index)];
+  throw Error(
+      ErrorCode::kUnsupported,
+      fmt::format("device cuda:{} was asked for, and this machine has {} GPUs", index, gpus.size()),
+      fmt::format("use cuda:0 to cuda:{}", gpus.size() - 1));
+}
+
+// Of the architectures that the engine has kernels for, the closest to the GPU's own.
+cuda::Arch choose_arch(const EngineManifest& manifest, const fs::path& path, const Gpu& gpu) {
+  const auto rank = [](cuda::Arch arch) { return 2 * arch.version + (arch.specific ? 1 : 0); };
+  std::optional<cuda::Arch> best;
+  for (const std::string& target : manifest.targets) {
+    const auto arch = cuda::arch_from_name(target);
+    if (!arch || !cuda::runs_on(*arch, gpu.capability)) continue;
+    if (!best || rank(*arch) > rank(*best)) best = arch;
+  }
+  if (best) return *best;
+  const std::string native = to_string(cuda::native_arch(gpu.capability));
   throw Error(ErrorCode::kUnsupported,
-              fmt::format("device {} was asked for, and this build of millrace has no CUDA backend",
-                          to_string(*device)),
-              "use --device cpu");
+              fmt::format("{} has no kernels for {} ({}); its targets are {}", path.string(),
+                          gpu.name, native, fmt::join(manifest.targets, ", ")),
+              fmt::format("add them, here or on any other machine: millrace build --add-target {} "
+                          "{}; or serve with --device cpu",
+                          native, path.string()));
+}
+
+// The kernels of an engine.
+std::vector<cuda::KernelBinary> read_kernels(const LoadedModel& model, cuda::Arch arch) {
+  const std::string path = model.files.path.string();
+  cuda::KernelArchive archive = read_kernel_archive(model.files.path / kernel_archive_name(arch));
+  if (archive.sources_digest != load_cuda_backend().kernel_sources_digest()) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("the kernels of {} were made by another version of millrace ({})", path,
+                            model.manifest->millrace_version),
+                fmt::format("make them again, here or on any other machine: millrace build "
+                            "--add-target {} {}",
+                            to_string(arch), path));
+  }
+  for (const cuda::KernelInstance& instance : model.plan.kernels()) {
+    const bool found = std::ranges::any_of(archive.kernels, [&](const cuda::KernelBinary& kernel) {
+      return kernel.name == instance.name();
+    });
+    if (found) continue;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{} was built to compute in {}, and has no kernel {}", path,
+                            to_string(model.files.build.dtype), instance.name()),
+                "serve it in the dtype that it was built for, or build it again with --dtype");
+  }
+  return std::move(archive.kernels);
+}
+
+// The kernels of a checkpoint that is served without an engine: from the user's cache, or made now.
+std::vector<cuda::KernelBinary> make_kernels(const ModelPlan& plan, cuda::Arch arch) {
+  const auto report = [](size_t done, size_t total, const std::string& name) {
+    log::info("kernel {} of {}: {}", done + 1, total, name);
+  };
+  return compile_kernels(load_cuda_backend(), plan.kernels(), arch, report).kernels;
+}
+
+// What one step may send to the host: a row per sequence and a row per token.
+int64_t result_bytes(const ModelConfig& config, const StepLimits& limits) {
+  const int64_t widest =
+      std::max<int64_t>(config.hidden_size, static_cast<int64_t>(config.labels.size()));
+  return size_of(DType::kF32) * widest * (limits.max_num_sequences + limits.max_num_tokens) +
+         4 * Arena::kAlignment;
 }
 
 // The name that clients see when the config gives none: that of the directory.
@@ -56,7 +128,7 @@ void require_fitting_tokenizer(const Tokenizer& tokenizer, const ModelConfig& co
 }  // namespace
 
 std::unique_ptr<LoadedModel> LoadedModel::open(const fs::path& path, const LoadOptions& options) {
-  require_cpu(options.device);
+  const std::optional<Gpu> gpu = choose_gpu(options.device);
   const auto begin = Clock::now();
   auto loaded = std::make_unique<LoadedModel>();
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -82,15 +154,38 @@ std::unique_ptr<LoadedModel> LoadedModel::open(const fs::path& path, const LoadO
 
   const ComputeDType dtype =
       options.dtype == ComputeDType::kAuto ? files.build.dtype : options.dtype;
-  const Precision precision = choose_precision(dtype, config.dtype, DeviceKind::kCpu);
   const CheckpointSource source(files.weights, files.naming);
-  loaded->plan =
-      plan_model(config, step_limits(config, files.build), source, loaded->device, precision);
-  loaded->plan.limits.preferred_num_tokens = kStepTokensPerThread * loaded->pool->num_threads();
-  auto ops = std::make_unique<CpuOps>(*loaded->pool, loaded->isa, precision,
-                                      loaded->plan.activation_bytes());
+  const StepLimits limits = step_limits(config, files.build);
+  std::unique_ptr<Ops> ops;
+  if (gpu) {
+    const cuda::Arch arch = loaded->manifest ? choose_arch(*loaded->manifest, path, *gpu)
+                                             : cuda::native_arch(gpu->capability);
+    const Target target = cuda_target(arch, dtype, config.dtype, gpu->index);
+    loaded->device = target.device;
+    loaded->gpu = gpu;
+    loaded->plan = plan_model(config, limits, source, target);
+    ops = load_cuda_backend().make_ops(
+        *loaded->pool, {.device = gpu->index,
+                        .arch = arch,
+                        .precision = target.precision,
+                        .weight_bytes = loaded->plan.placed_bytes(),
+                        .arena_bytes = loaded->plan.activation_bytes(),
+                        .max_num_tokens = limits.max_num_tokens,
+                        .max_num_sequences = limits.max_num_sequences,
+                        .max_result_bytes = result_bytes(config, limits),
+                        .deterministic = options.deterministic,
+                        .kernels = loaded->manifest ? read_kernels(*loaded, arch)
+                                                    : make_kernels(loaded->plan, arch)});
+  } else {
+    const Target target = cpu_target(dtype, config.dtype);
+    loaded->plan = plan_model(config, limits, source, target);
+    loaded->plan.limits.preferred_num_tokens = kStepTokensPerThread * loaded->pool->num_threads();
+    ops = std::make_unique<CpuOps>(*loaded->pool, loaded->isa, target.precision,
+                                   loaded->plan.activation_bytes());
+  }
   ParameterList placed;
   auto model = find_model(config.architecture).make(Params(source, *ops, placed), config);
+  ops->finish_loading();
   loaded->runner = std::make_unique<ModelRunner>(std::move(ops), std::move(model));
   loaded->times = {.open = opened - begin, .place = Clock::now() - opened};
   return loaded;

@@ -12,6 +12,7 @@
 #include "config/runtime_config.h"
 #include "kernels/cpu/isa.h"
 #include "models/plan.h"
+#include "ops/cuda_backend.h"
 #include "runtime/model_runner.h"
 #include "text/tokenizer.h"
 
@@ -24,6 +25,7 @@ struct LoadOptions {
   int num_threads = 0;                       // 0: one per available core
   BuildConfig build;            // limits of a checkpoint that is served without an engine
   std::optional<cpu::Isa> isa;  // absent: the best that this CPU has
+  bool deterministic = false;   // on a GPU: a row's bits depend on its own sequence alone
 };
 
 struct LoadTimes {
@@ -40,6 +42,7 @@ struct LoadedModel {
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<ThreadPool> pool;
   Device device;
+  std::optional<Gpu> gpu;  // absent: the CPU serves
   cpu::Isa isa = cpu::Isa::kPortable;
   ModelPlan plan;
   std::unique_ptr<ModelRunner> runner;  // moved into the EngineCore

@@ -49,8 +49,10 @@ void report(const Service& service) {
   log::info("model {}: {} from {}, {} parameters in {}", service.model_name(),
             model.config.architecture, model.manifest ? "an engine" : "a checkpoint",
             model.plan.parameters.numel(), to_string(model.config.dtype));
-  log::info("device {}: {} threads, {}, products in {}", to_string(model.device),
-            model.pool->num_threads(), cpu::to_string(model.isa),
+  log::info("device {}: {}, products in {}", to_string(model.device),
+            model.gpu ? model.gpu->name
+                      : fmt::format("{} threads, {}", model.pool->num_threads(),
+                                    cpu::to_string(model.isa)),
             to_string(model.plan.precision.product));
   log::info("memory: {:.1f} MiB of weights, {:.1f} MiB of activations",
             static_cast<double>(model.plan.parameters.bytes()) / (1 << 20),

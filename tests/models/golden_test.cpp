@@ -44,7 +44,7 @@ struct Golden {
         pool(2) {
     const Precision precision = choose_precision(dtype, config.dtype, DeviceKind::kCpu);
     const ModelPlan plan =
-        plan_model(config, step_limits(config, files.build), source, Device{}, precision);
+        plan_model(config, step_limits(config, files.build), source, {.precision = precision});
     ops = std::make_unique<CpuOps>(pool, isa, precision, plan.activation_bytes());
     ParameterList list;
     network = find_model(config.architecture).make(Params(source, *ops, list), config);

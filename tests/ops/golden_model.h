@@ -57,7 +57,7 @@ struct GoldenModel {
   GoldenModel(const GoldenFiles& files, cpu::Isa isa, Precision precision, int num_threads)
       : pool(num_threads) {
     const StepLimits limits = step_limits(files.config, files.files.build);
-    const ModelPlan plan = plan_model(files.config, limits, files.source, Device{}, precision);
+    const ModelPlan plan = plan_model(files.config, limits, files.source, {.precision = precision});
     ops = std::make_unique<CpuOps>(pool, isa, precision, plan.activation_bytes());
     ParameterList list;
     model =

@@ -118,7 +118,7 @@ TEST(PlanTest, NoStepNeedsMoreThanThePlanSays) {
                             .max_num_sequences = random.integer(1, 100),
                             .max_seq_len = max_seq_len};
     const Precision precision = round % 2 ? kF32 : kBF16Products;
-    const ModelPlan plan = plan_model(files.config, limits, files.source, Device{}, precision);
+    const ModelPlan plan = plan_model(files.config, limits, files.source, {.precision = precision});
     for (const TracedProfile& traced : plan.profiles) {
       const std::vector<int64_t>& lengths = traced.profile.lengths;
       ASSERT_FALSE(lengths.empty()) << traced.profile.name;

@@ -12,7 +12,6 @@ import re
 import sys
 import unittest
 from pathlib import Path
-from typing import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -21,8 +20,9 @@ from tools.demo_model import render  # noqa: E402
 from tools.demo_model.evaluate import ROWS, items_of, parse  # noqa: E402
 from tools.demo_model.item import Item  # noqa: E402
 from tools.demo_model.mixture import MIXTURE, draw  # noqa: E402
-from tools.demo_model.tasks import sums  # noqa: E402
-from tools.demo_model.words import Phrases, Words, is_held_out  # noqa: E402
+from tools.demo_model.tasks import calls, copying, extraction, pieces, sums, tables  # noqa: E402
+from tools.demo_model.tasks.catalogue import CATALOGUE  # noqa: E402
+from tools.demo_model.words import Phrases, Words, expansions, is_held_out  # noqa: E402
 
 SEED = int(os.environ.get("MILLRACE_TEST_SEED", random.randrange(1 << 30)))
 
@@ -50,20 +50,6 @@ def all_phrases() -> list[Phrases]:
             for value in vars(module).values():
                 walk(value)
     return found
-
-
-def alternatives(template: str) -> Iterator[str]:
-    """Everything a template can expand to, up to a bound."""
-    pending = [template]
-    for _ in range(20_000):
-        if not pending:
-            return
-        text = pending.pop()
-        choice = re.search(r"\[([^\[\]]*)\]", text)
-        if choice:
-            pending += [text[: choice.start()] + option + text[choice.end() :] for option in choice[1].split("|")]
-        else:
-            yield text
 
 
 class Data(unittest.TestCase):
@@ -109,9 +95,23 @@ class Data(unittest.TestCase):
         phrases = all_phrases()
         self.assertGreater(len(phrases), 40)
         for p in phrases:
-            train = {text for template in p.train for text in alternatives(template)}
-            held_out = {text for template in p.held_out for text in alternatives(template)}
+            train = {text for template in p.train for text in expansions(template)}
+            held_out = {text for template in p.held_out for text in expansions(template)}
             self.assertFalse({text for text in train & held_out if text.strip()})
+
+    def test_what_pieces_make_is_no_held_out_template(self) -> None:
+        w = words()
+        held_out = {text.lower() for p in all_phrases() for t in p.held_out for text in expansions(t)} - {""}
+        made = [calls.Offer(w, w.rng.choice(CATALOGUE)).template(w) for _ in range(3000)]
+        for kind, main in extraction.MAIN.items():
+            fields = set(extraction.KEYS[kind])
+            for _ in range(3000):
+                text = pieces.sentence(w, kind, main, fields - ({main} if w.chance(0.5) else set()))
+                if not pieces.is_held_out_template(text, extraction.SENTENCES[kind]):
+                    made.append(text)
+        self.assertGreater(len(set(made)), 5000)
+        self.assertFalse({text for text in made if text.lower() in held_out})
+        self.assertTrue(pieces.is_held_out_template("the letter goes to {name}", extraction.ADDRESS))
 
     def test_extracted_values_stand_in_the_text(self) -> None:
         def values(tree: object) -> list[object]:
@@ -137,6 +137,32 @@ class Data(unittest.TestCase):
             reply = parse(render.completion(item).removesuffix("<|im_end|>"))
             self.assertEqual((reply["content"], reply["calls"]), (item.answer, item.calls))
         self.assertEqual(parse('<tool_call>\n{"name": "x", \n</tool_call>')["calls"][0]["name"], "")
+
+    def test_requests_made_of_pieces_say_what_is_called_for(self) -> None:
+        w = words()
+        for tool in CATALOGUE:
+            needed = {f for p in tool.parts if not p.startswith("?") for f in pieces.FIELDS.findall(p)}
+            self.assertLessEqual(needed, set(tool.params), tool.names)
+            for _ in range(50):
+                said = set(pieces.FIELDS.findall(pieces.request(w, tool.wishes, tool.parts)))
+                self.assertTrue(needed <= said <= set(tool.params), (tool.names, said))
+
+    def test_nothing_touches_a_text_to_repeat(self) -> None:
+        w = words()
+        text = "qqq first last qqq"
+        for _ in range(500):
+            asked = copying.repeat(w, text)
+            before, after = asked.split(text)
+            self.assertFalse(before.rstrip(" ")[-1:].isalnum(), asked)
+            self.assertIn(after[:1], ("", "\n"), asked)
+
+    def test_a_table_to_convert_is_shown_as_it_is(self) -> None:
+        w = words()
+        for _ in range(300):
+            item = tables.make(w)
+            if item.task == "table reformat":
+                for name in re.findall(r"\w+", item.answer.split("\n")[0]):
+                    self.assertIn(name, item.messages[-1]["content"])
 
     def test_thoughts_add_up(self) -> None:
         w = words()

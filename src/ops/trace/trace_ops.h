@@ -1,9 +1,11 @@
 // TraceOps: runs a forward pass over shapes alone and writes down what it would do.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/kernel_choice.h"
 #include "ops/ops.h"
 
 namespace millrace {
@@ -14,15 +16,17 @@ struct TracedOp {
   std::string description;   // sizes and types, "512x384 -> 512x1536 F32 gelu"
   int64_t flops = 0;         // of products and attention; element-wise work counts one per element
   int64_t weight_bytes = 0;  // parameters read
-  int64_t activation_bytes = 0;  // activations read and written
+  int64_t activation_bytes = 0;             // activations read and written
+  std::vector<cuda::KernelLaunch> kernels;  // of ours, on a GPU; products are cuBLASLt's
 };
 
 // Needs no device and no values. Its arena has no memory and measures the peak of the very
 // allocations that the real backend makes.
 class TraceOps : public Ops {
  public:
-  explicit TraceOps(Device device, Precision precision)
-      : OpsContext(device, precision, Arena(nullptr, INT64_MAX, device)) {}
+  // `arch`: for a GPU, what its kernels are compiled for.
+  TraceOps(Device device, Precision precision, std::optional<cuda::Arch> arch = {})
+      : OpsContext(device, precision, Arena(nullptr, INT64_MAX, device)), arch_(arch) {}
 
   Tensor place(const Tensor& host) override;
   void prepare(Linear& linear) override;
@@ -43,6 +47,10 @@ class TraceOps : public Ops {
                 const Tensor& out) override;
   void run_normalize_rows(const Tensor& out) override;
 
+  Tensor place_as(const Tensor& host, DType dtype);
+  TracedOp& note(TracedOp op);
+
+  std::optional<cuda::Arch> arch_;
   std::vector<TracedOp> traced_;
 };
 

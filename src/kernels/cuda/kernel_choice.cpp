@@ -1,0 +1,105 @@
+// The rules that the kernels' files state: instances, blocks and grids.
+#include "kernels/cuda/kernel_choice.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace millrace::cuda {
+
+namespace {
+
+constexpr int kVectorBytes = 16;  // that a lane moves at once
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// A row in the registers of one warp, of 8 or of 32: row_norm.cuh.
+struct NormShape {
+  int warps = 1;    // that hold a row
+  int vectors = 1;  // that a lane holds
+  int rows_per_block = 4;
+
+  NormShape(DType type, int64_t width) {
+    CHECK(width >= 1 && width <= kMaxNormWidth, "no kernel normalises rows of {}", width);
+    warps = width <= 1024 ? 1 : 8;
+    rows_per_block = warps == 1 ? 4 : 1;
+    const int64_t elements = int64_t{32} * warps * (kVectorBytes / size_of(type));
+    vectors = static_cast<int>(ceil_div(width, elements));
+  }
+
+  KernelLaunch launch(std::string_view function, DType type, int64_t rows) const {
+    return {.instance = {function, {type, vectors, warps}},
+            .grid_x = ceil_div(rows, rows_per_block),
+            .threads = 32 * warps * rows_per_block};
+  }
+};
+
+}  // namespace
+
+std::string to_string(const KernelLaunch& launch) {
+  return fmt::format("{} grid {}x{}, {} threads, {} shared bytes", launch.instance.name(),
+                     launch.grid_x, launch.grid_y, launch.threads, launch.shared_bytes);
+}
+
+KernelLaunch embed_kernel(DType type, int64_t rows, int64_t width) {
+  return NormShape(type, width).launch("smxx_embed", type, rows);
+}
+
+KernelLaunch add_layer_norm_kernel(DType type, int64_t rows, int64_t width) {
+  return NormShape(type, width).launch("smxx_add_layer_norm", type, rows);
+}
+
+KernelLaunch activate_kernel(DType type, Function function, int64_t rows) {
+  return {.instance = {"smxx_activate", {type, static_cast<int>(function)}},
+          .grid_x = std::min<int64_t>(rows, 65535),
+          .threads = 128};
+}
+
+KernelLaunch convert_kernel(DType from, DType to, int64_t rows, int64_t width) {
+  constexpr int kThreads = 256;
+  constexpr int64_t kMostBlocks = 2048;  // they stride over the rest
+  const int64_t values = rows * width;
+  return {.instance = {"smxx_convert_rows", {from, to}},
+          .grid_x = std::clamp<int64_t>(ceil_div(values, 8 * kThreads), 1, kMostBlocks),
+          .threads = kThreads};
+}
+
+KernelLaunch pool_kernel(DType type, int64_t num_sequences, int64_t width) {
+  const int64_t columns = 32 * (kVectorBytes / size_of(type));
+  return {.instance = {"smxx_pool", {type}},
+          .grid_x = num_sequences,
+          .grid_y = ceil_div(width, columns),
+          .threads = 256};
+}
+
+KernelLaunch normalize_kernel(int64_t rows) {
+  return {.instance = {"smxx_normalize_rows", {}}, .grid_x = rows, .threads = 128};
+}
+
+AttentionKernel attention_kernel(DType type, int64_t head_dim, Arch /*arch*/) {
+  CHECK(head_dim >= 1 && head_dim <= kMaxHeadDim, "no kernel for heads of {}", head_dim);
+  const int padded = static_cast<int>(std::max<int64_t>(32, ceil_div(head_dim, 32) * 32));
+  if (type == DType::kF32) {
+    return {.instance = {"smxx_attention_fp32", {padded}},
+            .tile_rows = 64,
+            .threads = 256,
+            .shared_bytes = 512 * padded + 11264};
+  }
+  return {.instance = {"smxx_attention", {type, padded}},
+          .tile_rows = 64,
+          .packs = type == DType::kBF16,
+          .threads = 128,
+          .shared_bytes = 512 * padded};
+}
+
+KernelLaunch AttentionKernel::over(int64_t num_tiles, int64_t num_heads) const {
+  return {.instance = instance,
+          .grid_x = num_tiles,
+          .grid_y = num_heads,
+          .threads = threads,
+          .shared_bytes = shared_bytes};
+}
+
+}  // namespace millrace::cuda

@@ -1,0 +1,180 @@
+// Row-major rows are column-major columns: cuBLASLt computes out^T = weight * x^T, with the weight
+// as its transposed first operand, so that the bias runs along the rows of its result.
+#include "ops/cuda/lt_gemm.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "ops/cuda/library_path.h"
+
+namespace millrace::cuda {
+
+namespace {
+
+// Rows for which `deterministic` chooses every algorithm.
+constexpr int64_t kDeterministicRows = 2048;
+
+cudaDataType_t data_type(DType dtype) {
+  switch (dtype) {
+    case DType::kF32: return CUDA_R_32F;
+    case DType::kF16: return CUDA_R_16F;
+    case DType::kBF16: return CUDA_R_16BF;
+    default: break;
+  }
+  CHECK(false, "no product of {}", to_string(dtype));
+}
+
+cublasLtEpilogue_t epilogue_of(GemmEpilogue epilogue) {
+  switch (epilogue) {
+    case GemmEpilogue::kNone: return CUBLASLT_EPILOGUE_DEFAULT;
+    case GemmEpilogue::kBias: return CUBLASLT_EPILOGUE_BIAS;
+    case GemmEpilogue::kGelu: return CUBLASLT_EPILOGUE_GELU;
+    case GemmEpilogue::kGeluBias: return CUBLASLT_EPILOGUE_GELU_BIAS;
+  }
+  CHECK(false, "epilogue {}", static_cast<int>(epilogue));
+}
+
+// The greatest power of two up to 256 that divides an address.
+uint32_t alignment_of(const void* pointer) {
+  const auto address = reinterpret_cast<uintptr_t>(pointer) | 256;
+  return static_cast<uint32_t>(address & (~address + 1));
+}
+
+}  // namespace
+
+int64_t gemm_row_bucket(int64_t m) {
+  constexpr int64_t kExact = 16;
+  if (m <= kExact) return m;
+  const int64_t step = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(m - 1))) / 8;
+  return (m + step - 1) / step * step;
+}
+
+struct LtGemm::Plan {
+  Plan(const LtGemm& gemm, const GemmProblem& p, int64_t rows) : api(gemm.api_) {
+    gemm.check(api.desc_create(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+    const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
+      gemm.check(api.desc_set(desc, attribute, &value, sizeof(value)),
+                 "cublasLtMatmulDescSetAttribute");
+    };
+    set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p.epilogue));
+    if (p.bias) {
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(p.out_dtype));
+    }
+    const auto layout = [&](cublasLtMatrixLayout_t& made, DType dtype, int64_t first,
+                            int64_t second, int64_t stride) {
+      gemm.check(api.layout_create(&made, data_type(dtype), static_cast<uint64_t>(first),
+                                   static_cast<uint64_t>(second), stride),
+                 "cublasLtMatrixLayoutCreate");
+    };
+    layout(weight, p.in_dtype, p.k, p.n, p.k);
+    layout(x, p.in_dtype, p.k, rows, p.x_stride);
+    layout(out, p.out_dtype, p.n, rows, p.out_stride);
+  }
+  ~Plan() {
+    for (const auto& l : {weight, x, out}) api.layout_destroy(l);
+    api.desc_destroy(desc);
+  }
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  const Api& api;
+  cublasLtMatmulDesc_t desc = nullptr;
+  cublasLtMatrixLayout_t weight = nullptr;
+  cublasLtMatrixLayout_t x = nullptr;
+  cublasLtMatrixLayout_t out = nullptr;
+};
+
+LtGemm::LtGemm(const GpuContext& context, bool deterministic)
+    : context_(context),
+      deterministic_(deterministic),
+      library_(open_nvidia_library("libcublasLt.so.13", "computing on a GPU", "nvidia-cublas")) {
+  const auto look_up = [&]<typename F>(F& entry, const char* name) {
+    entry = reinterpret_cast<F>(library_.find(name));
+    CHECK(entry, "{} has no {}", library_.path(), name);
+  };
+  look_up(api_.create, "cublasLtCreate");
+  look_up(api_.destroy, "cublasLtDestroy");
+  look_up(api_.matmul, "cublasLtMatmul");
+  look_up(api_.heuristic, "cublasLtMatmulAlgoGetHeuristic");
+  look_up(api_.desc_create, "cublasLtMatmulDescCreate");
+  look_up(api_.desc_destroy, "cublasLtMatmulDescDestroy");
+  look_up(api_.desc_set, "cublasLtMatmulDescSetAttribute");
+  look_up(api_.layout_create, "cublasLtMatrixLayoutCreate");
+  look_up(api_.layout_destroy, "cublasLtMatrixLayoutDestroy");
+  look_up(api_.preference_create, "cublasLtMatmulPreferenceCreate");
+  look_up(api_.preference_destroy, "cublasLtMatmulPreferenceDestroy");
+  look_up(api_.preference_set, "cublasLtMatmulPreferenceSetAttribute");
+  look_up(api_.status_text, "cublasLtGetStatusString");
+  context_.make_current();
+  check(api_.create(&handle_), "cublasLtCreate");
+  workspace_ = context_.allocate(kWorkspaceBytes);
+}
+
+LtGemm::~LtGemm() {
+  if (handle_) api_.destroy(handle_);
+}
+
+void LtGemm::check(cublasStatus_t status, const char* call) const {
+  CHECK(status == CUBLAS_STATUS_SUCCESS, "{}: {}", call, api_.status_text(status));
+}
+
+cublasLtMatmulAlgo_t LtGemm::ask_heuristic(const GemmProblem& problem) const {
+  const int64_t rows = deterministic_ ? kDeterministicRows : problem.m;
+  const Plan plan(*this, problem, rows);
+  cublasLtMatmulPreference_t preference = nullptr;
+  check(api_.preference_create(&preference), "cublasLtMatmulPreferenceCreate");
+  const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
+    check(api_.preference_set(preference, attribute, &value, sizeof(value)),
+          "cublasLtMatmulPreferenceSetAttribute");
+  };
+  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kWorkspaceBytes));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(problem.weight));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(problem.x));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(problem.out));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(problem.out));
+  if (deterministic_) {
+    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+        static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE));
+  }
+  cublasLtMatmulHeuristicResult_t best{};
+  int found = 0;
+  const cublasStatus_t status = api_.heuristic(handle_, plan.desc, plan.weight, plan.x, plan.out,
+                                               plan.out, preference, 1, &best, &found);
+  api_.preference_destroy(preference);
+  CHECK(status == CUBLAS_STATUS_SUCCESS && found == 1,
+        "cuBLASLt has no algorithm for {} rows, weight {}x{} of {}: {}", rows, problem.n, problem.k,
+        to_string(problem.in_dtype), api_.status_text(status));
+  return best.algo;
+}
+
+cublasLtMatmulAlgo_t LtGemm::algorithm(const GemmProblem& problem) {
+  const Key key = {.m = deterministic_ ? kDeterministicRows : gemm_row_bucket(problem.m),
+                   .n = problem.n,
+                   .k = problem.k,
+                   .x_stride = problem.x_stride,
+                   .out_stride = problem.out_stride,
+                   .in_dtype = problem.in_dtype,
+                   .out_dtype = problem.out_dtype,
+                   .epilogue = problem.epilogue};
+  const auto known = std::ranges::find(chosen_, key, &std::pair<Key, cublasLtMatmulAlgo_t>::first);
+  if (known != chosen_.end()) return known->second;
+  return chosen_.emplace_back(key, ask_heuristic(problem)).second;
+}
+
+void LtGemm::run(const GemmProblem& problem) {
+  if (problem.m == 0) return;
+  const cublasLtMatmulAlgo_t algo = algorithm(problem);
+  const Plan plan(*this, problem, problem.m);
+  constexpr float kOne = 1;
+  constexpr float kZero = 0;
+  check(api_.matmul(handle_, plan.desc, &kOne, problem.weight, plan.weight, problem.x, plan.x,
+                    &kZero, problem.out, plan.out, problem.out, plan.out, &algo, workspace_.data(),
+                    static_cast<size_t>(kWorkspaceBytes),
+                    reinterpret_cast<cudaStream_t>(context_.stream())),
+        "cublasLtMatmul");
+}
+
+}  // namespace millrace::cuda

@@ -1,0 +1,115 @@
+// One block of 32-bit numbers per step, copied as a whole.
+#include "ops/cuda/step_memory.h"
+
+#include <algorithm>
+
+namespace millrace::cuda {
+
+namespace {
+
+constexpr int64_t kNumbersPerTile = sizeof(AttentionTile) / sizeof(int32_t);
+constexpr int64_t kAlignment = 4;     // numbers: 16 bytes
+constexpr int64_t kMaxTileLists = 2;  // per step
+constexpr int64_t kMinTileRows = 16;
+
+int64_t padded(int64_t count) {
+  return (count + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+StepMemory::StepMemory(const GpuContext& context, int64_t max_num_tokens, int64_t max_num_sequences,
+                       int64_t max_result_bytes)
+    : context_(context) {
+  const int64_t max_tiles = max_num_tokens / kMinTileRows + max_num_sequences;
+  capacity_ = 5 * padded(max_num_tokens) + padded(max_num_sequences + 1) + 2 * kAlignment +
+              kMaxTileLists * kNumbersPerTile * max_tiles;
+  const int64_t bytes = capacity_ * static_cast<int64_t>(sizeof(int32_t));
+  device_input_ = context_.allocate(bytes);
+  for (Half& half : halves_) {
+    half.host_input = context_.allocate_pinned(bytes);
+    half.results = context_.allocate_pinned(max_result_bytes);
+    half.done.emplace(context_);
+  }
+}
+
+int32_t* StepMemory::take(int64_t count) {
+  CHECK(num_taken_ + padded(count) <= capacity_, "a step larger than its limits");
+  int32_t* numbers = static_cast<int32_t*>(half().host_input.data()) + num_taken_;
+  num_taken_ += padded(count);
+  return numbers;
+}
+
+const int32_t* StepMemory::on_device(const int32_t* host) {
+  return static_cast<const int32_t*>(device_input_.data()) +
+         (host - static_cast<const int32_t*>(half().host_input.data()));
+}
+
+void StepMemory::send(const int32_t* begin, const int32_t* end) {
+  MILLRACE_CUDA(
+      context_.driver(),
+      copy_to_device(address_of(on_device(begin)), begin,
+                     static_cast<size_t>(end - begin) * sizeof(int32_t), context_.stream()));
+}
+
+void StepMemory::begin(const Batch& batch) {
+  if (num_begun_ >= kSteps) half().done->wait();
+  num_taken_ = 0;
+  sent_.clear();
+  half().free_results = Arena(half().results.data(), half().results.bytes(), Device{});
+  const auto put = [&](const std::vector<int32_t>& numbers) {
+    int32_t* out = take(static_cast<int64_t>(numbers.size()));
+    std::ranges::copy(numbers, out);
+    return on_device(out);
+  };
+  device_batch_ = {.token_ids = put(batch.token_ids),
+                   .token_type_ids = put(batch.token_type_ids),
+                   .position_ids = put(batch.position_ids),
+                   .cu_seqlens = put(batch.cu_seqlens)};
+  auto* bounds = reinterpret_cast<int32_t(*)[2]>(take(2 * batch.num_tokens()));
+  for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
+    for (int32_t row = batch.cu_seqlens[i]; row < batch.cu_seqlens[i + 1]; ++row) {
+      bounds[row][0] = batch.cu_seqlens[i];
+      bounds[row][1] = batch.cu_seqlens[i + 1];
+    }
+  }
+  device_batch_.bounds = reinterpret_cast<const int32_t(*)[2]>(on_device(&bounds[0][0]));
+  const auto* first = static_cast<const int32_t*>(half().host_input.data());
+  send(first, first + num_taken_);
+}
+
+DeviceTiles StepMemory::tiles(const Batch& batch, int tile_rows, bool pack) {
+  for (const Sent& sent : sent_) {
+    if (sent.tile_rows == tile_rows && sent.pack == pack) return sent.tiles;
+  }
+  const std::vector<AttentionTile> list = attention_tiles(batch, tile_rows, pack);
+  const int64_t count = kNumbersPerTile * static_cast<int64_t>(list.size());
+  int32_t* numbers = take(count);
+  std::ranges::copy(list, reinterpret_cast<AttentionTile*>(numbers));
+  send(numbers, numbers + count);
+  const DeviceTiles tiles = {.tiles = reinterpret_cast<const AttentionTile*>(on_device(numbers)),
+                             .count = static_cast<int64_t>(list.size())};
+  sent_.push_back({.tile_rows = tile_rows, .pack = pack, .tiles = tiles});
+  return tiles;
+}
+
+Tensor StepMemory::to_host(const Tensor& tensor) {
+  CHECK(tensor.is_contiguous(), "{} has gaps between its rows", to_string(tensor));
+  const Tensor out = half().free_results.allocate(tensor.dtype, tensor.shape);
+  MILLRACE_CUDA(context_.driver(),
+                copy_to_host(out.data, address_of(tensor.data), static_cast<size_t>(tensor.bytes()),
+                             context_.stream()));
+  return out;
+}
+
+uint64_t StepMemory::end() {
+  half().done->record(context_.stream());
+  return num_begun_++;
+}
+
+void StepMemory::wait(uint64_t step) {
+  CHECK(step < num_begun_ && step + kSteps >= num_begun_, "step {} of {}", step, num_begun_);
+  halves_[step % kSteps].done->wait();
+}
+
+}  // namespace millrace::cuda

@@ -1,0 +1,80 @@
+// StepMemory: what travels between host and GPU with each step: the batch there, the results back.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "ops/cuda/gpu_context.h"
+#include "ops/cuda_choice.h"
+#include "tensor/arena.h"
+
+namespace millrace::cuda {
+
+// Where a step's numbers lie on the GPU.
+struct DeviceBatch {
+  const int32_t* token_ids = nullptr;       // [num_tokens]
+  const int32_t* token_type_ids = nullptr;  // [num_tokens]
+  const int32_t* position_ids = nullptr;    // [num_tokens]
+  const int32_t* cu_seqlens = nullptr;      // [num_sequences + 1]
+  const int32_t (*bounds)[2] = nullptr;     // [num_tokens]: AttentionArgs::bounds
+};
+
+struct DeviceTiles {
+  const AttentionTile* tiles = nullptr;
+  int64_t count = 0;
+};
+
+// Each step uses one of two halves in turn, so that the host fills one while the GPU reads the
+// other. All copies are asynchronous, on the context's stream.
+class StepMemory {
+ public:
+  static constexpr int kSteps = 2;
+
+  StepMemory(const GpuContext& context, int64_t max_num_tokens, int64_t max_num_sequences,
+             int64_t max_result_bytes);
+
+  // Waits until the step before last has come back, and sends the batch.
+  void begin(const Batch& batch);
+  const DeviceBatch& batch() const { return device_batch_; }
+
+  // The tiles of this step's batch, sent on first use.
+  DeviceTiles tiles(const Batch& batch, int tile_rows, bool pack);
+
+  // A copy on the host; its values are there once wait() has returned for this step.
+  Tensor to_host(const Tensor& tensor);
+
+  uint64_t end();            // the number of this step, counted from 0
+  void wait(uint64_t step);  // for a step whose half was not begun anew
+
+ private:
+  struct Half {
+    Buffer host_input;  // pinned
+    Buffer results;     // pinned
+    Arena free_results;
+    std::optional<Event> done;
+  };
+
+  struct Sent {
+    int tile_rows = 0;
+    bool pack = false;
+    DeviceTiles tiles;
+  };
+
+  Half& half() { return halves_[num_begun_ % kSteps]; }
+  // The next `count` numbers of the input block; to be filled on the host and sent.
+  int32_t* take(int64_t count);
+  const int32_t* on_device(const int32_t* host);
+  void send(const int32_t* begin, const int32_t* end);
+
+  const GpuContext& context_;
+  int64_t capacity_ = 0;  // numbers in an input block
+  Buffer device_input_;
+  std::array<Half, kSteps> halves_;
+  int64_t num_taken_ = 0;
+  uint64_t num_begun_ = 0;  // steps ended, and the index of the one at work
+  DeviceBatch device_batch_;
+  std::vector<Sent> sent_;
+};
+
+}  // namespace millrace::cuda

@@ -1,0 +1,47 @@
+// WeightLoader: from mapped files to device memory, through a ring of pinned buffers.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "ops/cuda/gpu_context.h"
+#include "ops/cuda/kernel_set.h"
+#include "tensor/arena.h"
+
+namespace millrace::cuda {
+
+// On a stream of its own: while the GPU takes one buffer, all threads of the pool fill the next.
+// Values change their type on the device.
+class WeightLoader {
+ public:
+  WeightLoader(const GpuContext& context, const KernelSet& kernels, ThreadPool& pool);
+  ~WeightLoader();
+  WeightLoader(const WeightLoader&) = delete;
+  WeightLoader& operator=(const WeightLoader&) = delete;
+
+  // Enqueues the values of `host` (any float dtype, contiguous) for `out`, of the same shape. The
+  // host's memory is not needed after the call.
+  void load(const Tensor& host, const Tensor& out);
+
+  void finish();  // waits until all of it is there
+
+ private:
+  static constexpr int64_t kSlotBytes = 16 * 1024 * 1024;
+  static constexpr int kSlots = 4;
+
+  struct Slot {
+    Buffer host;                   // pinned
+    Buffer device;                 // where values wait for their conversion
+    std::unique_ptr<Event> taken;  // the GPU has read `host`
+  };
+
+  const GpuContext& context_;
+  const KernelSet& kernels_;
+  ThreadPool& pool_;
+  CUstream stream_ = nullptr;
+  std::array<Slot, kSlots> slots_;
+  size_t next_ = 0;
+};
+
+}  // namespace millrace::cuda

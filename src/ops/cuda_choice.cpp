@@ -1,0 +1,64 @@
+// Activations and tiles.
+#include "ops/cuda_choice.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace millrace {
+
+namespace {
+
+cuda::Function function_of(ActivationFunction f) {
+  switch (f) {
+    case ActivationFunction::kNone: return cuda::Function::kNone;
+    case ActivationFunction::kGelu: return cuda::Function::kGelu;
+    case ActivationFunction::kGeluTanh: return cuda::Function::kGeluTanh;
+    case ActivationFunction::kRelu: return cuda::Function::kRelu;
+    case ActivationFunction::kSilu: return cuda::Function::kSilu;
+    case ActivationFunction::kTanh: return cuda::Function::kTanh;
+  }
+  CHECK(false, "activation function {}", static_cast<int>(f));
+}
+
+}  // namespace
+
+bool is_fused_into_product(ActivationFunction f, DType out) {
+  if (f == ActivationFunction::kNone) return true;
+  const bool is_gelu = f == ActivationFunction::kGelu || f == ActivationFunction::kGeluTanh;
+  return is_gelu && out != DType::kF32;
+}
+
+std::optional<cuda::KernelLaunch> activation_kernel(ActivationFunction f, DType out, int64_t rows) {
+  if (is_fused_into_product(f, out)) return std::nullopt;
+  return cuda::activate_kernel(out, function_of(f), rows);
+}
+
+std::vector<cuda::AttentionTile> attention_tiles(const Batch& batch, int tile_rows, bool pack) {
+  std::vector<cuda::AttentionTile> tiles;
+  for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
+    const int begin = batch.cu_seqlens[i];
+    const int end = batch.cu_seqlens[i + 1];
+    if (pack && !tiles.empty()) {
+      cuda::AttentionTile& last = tiles.back();
+      const bool whole = last.row_begin == last.kv_begin && last.row_end == last.kv_end;
+      if (whole && end - last.row_begin <= tile_rows) {
+        last.row_end = last.kv_end = end;
+        continue;
+      }
+    }
+    for (int row = begin; row < end; row += tile_rows) {
+      tiles.push_back({.row_begin = row,
+                       .row_end = std::min(row + tile_rows, end),
+                       .kv_begin = begin,
+                       .kv_end = end});
+    }
+  }
+  // The longest begin first, so that no block is left alone at the end.
+  std::ranges::stable_sort(tiles, std::greater<>(), [](const cuda::AttentionTile& tile) {
+    return tile.kv_end - tile.kv_begin;
+  });
+  return tiles;
+}
+
+}  // namespace millrace
