@@ -47,3 +47,6 @@ if(MILLRACE_SANITIZE)
   # Its data before each function cannot be assembled for coroutines (clang 14).
   add_compile_options($<$<CXX_COMPILER_ID:Clang>:-fno-sanitize=function>)
 endif()
+
+# Programs find the libraries of a bundle (scripts/gpu_bundle) beside themselves.
+set(CMAKE_BUILD_RPATH "$ORIGIN/../lib")

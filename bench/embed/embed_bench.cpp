@@ -23,6 +23,10 @@ struct Options {
   std::string ids_file;  // the texts as JSON lists of ids, for the peer
   std::string dtype = "fp32";
   std::string isa;  // empty: the best one
+  std::string device = "cpu";
+  std::optional<uint64_t> random_weights;  // a seed
+  int64_t max_num_tokens = 8192;           // of a step
+  int64_t max_batch_size = 256;            // sequences of a step
   int threads = 0;
   int num_texts = 512;
   int min_tokens = 5;
@@ -107,6 +111,10 @@ int run(const Options& options) {
   load.dtype = *compute_dtype_from_name(options.dtype);
   load.num_threads = options.threads;
   load.isa = cpu::isa_from_name(options.isa);
+  load.device = Device{.kind = options.device == "cuda" ? DeviceKind::kCuda : DeviceKind::kCpu};
+  load.random_weights = options.random_weights;
+  load.build.max_num_tokens = options.max_num_tokens;
+  load.build.max_batch_size = options.max_batch_size;
   auto loaded = LoadedModel::open(options.model, load);
   const LoadedModel& model = *loaded;
   const std::vector<Sequence> texts = random_texts(options, model.config.vocab_size);
@@ -115,7 +123,7 @@ int run(const Options& options) {
   double flops = 0;
   for (const Sequence& text : texts) num_tokens += text.num_tokens();
   {
-    TraceOps trace(model.device, model.plan.precision);
+    TraceOps trace(Device{}, model.plan.precision);
     ParameterList list;
     const PlanSource source(model.config.dtype);
     const auto traced =
@@ -126,9 +134,14 @@ int run(const Options& options) {
     for (const TracedOp& op : trace.traced()) flops += static_cast<double>(op.flops);
   }
 
-  const double peak_before = fma_peak(*model.pool, model.isa);
-  const double gemm_before =
-      best_gemm(*model.pool, model.isa, model.config.intermediate_size, model.config.hidden_size);
+  // The ceilings of a GPU are measured beside the peer: bench/gpu.
+  const auto limit_of_cpu = [&] {
+    if (model.gpu) return 0.0;
+    return std::max(fma_peak(*model.pool, model.isa),
+                    best_gemm(*model.pool, model.isa, model.config.intermediate_size,
+                              model.config.hidden_size));
+  };
+  const double limit_before = limit_of_cpu();
   StepLimits limits = model.plan.limits;
   if (options.step_tokens > 0) limits.preferred_num_tokens = options.step_tokens;
   EngineCore engine(std::move(loaded->runner), limits);
@@ -140,24 +153,25 @@ int run(const Options& options) {
   std::vector<double> latencies;
   for (int i = 0; i < 520; ++i) latencies.push_back(run_pass(engine, one));
   engine.stop();
-  const double limit = std::max({peak_before, fma_peak(*model.pool, model.isa), gemm_before,
-                                 best_gemm(*model.pool, model.isa, model.config.intermediate_size,
-                                           model.config.hidden_size)});
+  const double limit = std::max(limit_before, limit_of_cpu());
   const double tokens_per_s = static_cast<double>(num_tokens) / median(passes);
-  const double limit_tokens_per_s = limit * static_cast<double>(num_tokens) / flops;
-  fmt::print("{}", json::to_text(json::object{{"engine", "millrace"},
-                                              {"dtype", options.dtype},
-                                              {"isa", cpu::to_string(model.isa)},
-                                              {"threads", model.pool->num_threads()},
-                                              {"seed", options.seed},
-                                              {"num_texts", texts.size()},
-                                              {"num_tokens", num_tokens},
-                                              {"tokens_per_s", tokens_per_s},
-                                              {"limit_gflops", limit / 1e9},
-                                              {"limit_tokens_per_s", limit_tokens_per_s},
-                                              {"share_of_limit", tokens_per_s / limit_tokens_per_s},
-                                              {"p50_ms_8_tokens", 1e3 * median(latencies)}}));
-  fmt::print("\n");
+  json::object report{
+      {"engine", "millrace"},         {"dtype", options.dtype},
+      {"seed", options.seed},         {"num_texts", texts.size()},
+      {"num_tokens", num_tokens},     {"flops_per_token", flops / static_cast<double>(num_tokens)},
+      {"tokens_per_s", tokens_per_s}, {"p50_ms_8_tokens", 1e3 * median(latencies)}};
+  if (model.gpu) {
+    report["gpu"] = model.gpu->name;
+    report["place_s"] = seconds(model.times.place);
+  } else {
+    const double limit_tokens_per_s = limit * static_cast<double>(num_tokens) / flops;
+    report["isa"] = cpu::to_string(model.isa);
+    report["threads"] = model.pool->num_threads();
+    report["limit_gflops"] = limit / 1e9;
+    report["limit_tokens_per_s"] = limit_tokens_per_s;
+    report["share_of_limit"] = tokens_per_s / limit_tokens_per_s;
+  }
+  fmt::print("{}\n", json::to_text(report));
   return 0;
 }
 
@@ -169,7 +183,12 @@ int main(int argc, char** argv) {
   CLI::App app{"An encoder in process: token ids in, vectors out"};
   app.add_option("model", options.model, "An engine or a checkpoint")->required();
   app.add_option("--write-ids", options.ids_file, "Write the texts as JSON lists of ids");
-  app.add_option("--dtype", options.dtype)->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--dtype", options.dtype)->check(CLI::IsMember({"fp32", "fp16", "bf16"}));
+  app.add_option("--device", options.device)->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--random-weights", options.random_weights,
+                 "A seed: make weights up for a directory with a config.json alone");
+  app.add_option("--max-num-tokens", options.max_num_tokens, "Tokens of a step");
+  app.add_option("--max-batch-size", options.max_batch_size, "Sequences of a step");
   app.add_option("--isa", options.isa, "An instruction set instead of the best one")
       ->check([](const std::string& name) {
         return millrace::cpu::isa_from_name(name) ? std::string()

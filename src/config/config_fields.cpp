@@ -243,6 +243,10 @@ const Field kFields[] = {
     {.path = "millrace.dtype", .type = kWord, .words = "auto|fp32|fp16|bf16", .fallback = "auto",
      .about = "What to compute in; auto follows the checkpoint and the device.",
      .store = store_dtype},
+    {.path = "millrace.deterministic", .type = kBoolean, .fallback = "false",
+     .about = "On a GPU: make a result's bits independent of what else is in the batch, at some cost "
+              "of speed; on the CPU they always are.",
+     .store = [](C& c, const V& v) { c.runtime.deterministic = v.boolean; }},
     {.path = "millrace.num_threads", .type = kInteger, .min = 0, .max = 1024, .fallback = "0",
      .about = "Compute threads on the CPU; 0 takes every core that is free to use.",
      .store = [](C& c, const V& v) { c.runtime.num_threads = static_cast<int>(v.integer); }},
@@ -457,8 +461,6 @@ const SpecialValue kSpecialValues[] = {
     {"runtime.transport.kind", "grpc", "MR1401", "gRPC is not built yet", "write `kind: http`"},
     {"runtime.is_websocket_endpoint", "true", "MR1401", "the WebSocket transport is not built yet",
      "remove is_websocket_endpoint"},
-    {"millrace.device", "cuda", "MR1401", "computing on a GPU is not built yet",
-     "use the device `cpu`, or `auto`"},
 };
 // clang-format on
 
@@ -489,7 +491,6 @@ std::span<const SpecialValue> special_values() {
 }
 
 const SpecialValue* find_special_value(const Field& field, std::string_view value) {
-  if (field.type == kDevice) value = value.substr(0, value.find(':'));
   const auto* found =
       std::find_if(std::begin(kSpecialValues), std::end(kSpecialValues),
                    [&](const SpecialValue& s) { return s.path == field.path && s.value == value; });

@@ -67,7 +67,7 @@ struct Field {
 // A value of a field that is understood and answered with a finding of its own.
 struct SpecialValue {
   std::string_view path;
-  std::string_view value;  // "decoder"; of "cuda:1" the part before the colon
+  std::string_view value;  // "decoder"
   std::string_view code;   // MR1401 not built (error), MR1403 no effect (warning), MR1316 renamed
   std::string_view message;
   std::string_view help;

@@ -47,7 +47,8 @@ struct RuntimeConfig {
   int port = 8000;                      // 0: any free one
   std::optional<Device> device;         // absent (auto): a GPU where there is one, else the CPU
   ComputeDType dtype = ComputeDType::kAuto;  // auto: what the engine was built for
-  int num_threads = 0;                       // compute threads; 0: one per available core
+  bool deterministic = false;  // on a GPU: a result's bits depend on its own input alone
+  int num_threads = 0;         // compute threads; 0: one per available core
 
   AccessConfig access;
   ClientLimits limits;

@@ -12,6 +12,7 @@
 #include "kernels/cuda/compiled_kernel.h"
 #include "kernels/cuda/kernel_instance.h"
 #include "ops/ops.h"
+#include "tensor/buffer.h"
 
 namespace millrace {
 
@@ -59,6 +60,11 @@ class CudaBackend {
   // `pool` must outlive the ops. Throws Error{kUnsupported} when memory does not suffice: how much
   // is needed, how much is free, and which setting helps.
   virtual std::unique_ptr<Ops> make_ops(ThreadPool& pool, const CudaOpsOptions& options) = 0;
+
+  // Memory of a GPU beside all ops, and a copy from or to anywhere, which waits for all work before
+  // it: for tests and benchmarks.
+  virtual Buffer allocate(int device, int64_t bytes) = 0;
+  virtual void copy(int device, void* to, const void* from, int64_t bytes) = 0;
 };
 
 // Opens libmillrace_cuda.so, which lies beside the program or where MILLRACE_CUDA_BACKEND says.

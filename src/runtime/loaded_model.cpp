@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "layers/random_source.h"
 #include "models/registry.h"
 #include "ops/cpu/cpu_ops.h"
 
@@ -125,66 +126,95 @@ void require_fitting_tokenizer(const Tokenizer& tokenizer, const ModelConfig& co
   }
 }
 
+// Verified files; of a model with random weights its config alone, and its tokenizer where it has
+// one.
+void open_files(LoadedModel& loaded, const fs::path& path, const LoadOptions& options) {
+  if (options.random_weights) {
+    loaded.files.path = path;
+    loaded.files.config_texts = read_config_texts(path);
+    loaded.files.build = options.build;
+    const fs::path tokenizer = path / "tokenizer.json";
+    if (fs::is_regular_file(tokenizer)) loaded.files.tokenizer_json = read_file(tokenizer.string());
+  } else if (is_engine(path)) {
+    Engine engine = Engine::open(path, *loaded.pool);
+    loaded.manifest = std::move(engine.manifest);
+    loaded.files = std::move(engine.files);
+  } else {
+    loaded.files = open_hf_directory(path);
+    loaded.files.build = options.build;
+  }
+  loaded.config = ModelConfig::from_hf(loaded.files.config_texts, path.string());
+  if (loaded.files.tokenizer_json.empty()) return;
+  const std::string where = (path / "tokenizer.json").string();
+  loaded.tokenizer =
+      std::make_unique<Tokenizer>(Tokenizer::from_json(loaded.files.tokenizer_json, where));
+  require_fitting_tokenizer(*loaded.tokenizer, loaded.config, where);
+}
+
+std::unique_ptr<Ops> make_cpu_ops(LoadedModel& loaded, const WeightSource& source,
+                                  ComputeDType dtype, const StepLimits& limits) {
+  const Target target = cpu_target(dtype, loaded.config.dtype);
+  loaded.plan = plan_model(loaded.config, limits, source, target);
+  loaded.plan.limits.preferred_num_tokens = kStepTokensPerThread * loaded.pool->num_threads();
+  return std::make_unique<CpuOps>(*loaded.pool, loaded.isa, target.precision,
+                                  loaded.plan.activation_bytes());
+}
+
+std::unique_ptr<Ops> make_gpu_ops(LoadedModel& loaded, const WeightSource& source,
+                                  ComputeDType dtype, const StepLimits& limits,
+                                  const LoadOptions& options) {
+  const Gpu& gpu = *loaded.gpu;
+  const cuda::Arch arch = loaded.manifest ? choose_arch(*loaded.manifest, loaded.files.path, gpu)
+                                          : cuda::native_arch(gpu.capability);
+  const Target target = cuda_target(arch, dtype, loaded.config.dtype, gpu.index);
+  loaded.device = target.device;
+  loaded.plan = plan_model(loaded.config, limits, source, target);
+  return load_cuda_backend().make_ops(
+      *loaded.pool,
+      {.device = gpu.index,
+       .arch = arch,
+       .precision = target.precision,
+       .weight_bytes = loaded.plan.placed_bytes(),
+       .arena_bytes = loaded.plan.activation_bytes(),
+       .max_num_tokens = limits.max_num_tokens,
+       .max_num_sequences = limits.max_num_sequences,
+       .max_result_bytes = result_bytes(loaded.config, limits),
+       .deterministic = options.deterministic,
+       .kernels = loaded.manifest ? read_kernels(loaded, arch) : make_kernels(loaded.plan, arch)});
+}
+
 }  // namespace
 
 std::unique_ptr<LoadedModel> LoadedModel::open(const fs::path& path, const LoadOptions& options) {
-  const std::optional<Gpu> gpu = choose_gpu(options.device);
   const auto begin = Clock::now();
   auto loaded = std::make_unique<LoadedModel>();
+  loaded->gpu = choose_gpu(options.device);
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   loaded->pool =
       std::make_unique<ThreadPool>(options.num_threads > 0 ? options.num_threads : cores);
   loaded->isa = options.isa.value_or(cpu::best_isa(cpu_features()));
   loaded->name = directory_name(path);
-  if (is_engine(path)) {
-    Engine engine = Engine::open(path, *loaded->pool);
-    loaded->manifest = std::move(engine.manifest);
-    loaded->files = std::move(engine.files);
-  } else {
-    loaded->files = open_hf_directory(path);
-    loaded->files.build = options.build;
-  }
-  const ModelFiles& files = loaded->files;
-  loaded->config = ModelConfig::from_hf(files.config_texts, path.string());
-  loaded->tokenizer = std::make_unique<Tokenizer>(
-      Tokenizer::from_json(files.tokenizer_json, (path / "tokenizer.json").string()));
-  const ModelConfig& config = loaded->config;
-  require_fitting_tokenizer(*loaded->tokenizer, config, (path / "tokenizer.json").string());
+  open_files(*loaded, path, options);
   const auto opened = Clock::now();
 
+  const ModelFiles& files = loaded->files;
+  const ModelConfig& config = loaded->config;
   const ComputeDType dtype =
       options.dtype == ComputeDType::kAuto ? files.build.dtype : options.dtype;
-  const CheckpointSource source(files.weights, files.naming);
   const StepLimits limits = step_limits(config, files.build);
-  std::unique_ptr<Ops> ops;
-  if (gpu) {
-    const cuda::Arch arch = loaded->manifest ? choose_arch(*loaded->manifest, path, *gpu)
-                                             : cuda::native_arch(gpu->capability);
-    const Target target = cuda_target(arch, dtype, config.dtype, gpu->index);
-    loaded->device = target.device;
-    loaded->gpu = gpu;
-    loaded->plan = plan_model(config, limits, source, target);
-    ops = load_cuda_backend().make_ops(
-        *loaded->pool, {.device = gpu->index,
-                        .arch = arch,
-                        .precision = target.precision,
-                        .weight_bytes = loaded->plan.placed_bytes(),
-                        .arena_bytes = loaded->plan.activation_bytes(),
-                        .max_num_tokens = limits.max_num_tokens,
-                        .max_num_sequences = limits.max_num_sequences,
-                        .max_result_bytes = result_bytes(config, limits),
-                        .deterministic = options.deterministic,
-                        .kernels = loaded->manifest ? read_kernels(*loaded, arch)
-                                                    : make_kernels(loaded->plan, arch)});
+  std::unique_ptr<WeightSource>& source = loaded->source;
+  if (options.random_weights) {
+    source = std::make_unique<RandomSource>(config.dtype, *options.random_weights, *loaded->pool);
   } else {
-    const Target target = cpu_target(dtype, config.dtype);
-    loaded->plan = plan_model(config, limits, source, target);
-    loaded->plan.limits.preferred_num_tokens = kStepTokensPerThread * loaded->pool->num_threads();
-    ops = std::make_unique<CpuOps>(*loaded->pool, loaded->isa, target.precision,
-                                   loaded->plan.activation_bytes());
+    source = std::make_unique<CheckpointSource>(files.weights, files.naming);
   }
+  const PlanSource shapes(config.dtype);
+  const WeightSource& planned = options.random_weights ? static_cast<const WeightSource&>(shapes)
+                                                       : *source;  // values cost time
+  auto ops = loaded->gpu ? make_gpu_ops(*loaded, planned, dtype, limits, options)
+                         : make_cpu_ops(*loaded, planned, dtype, limits);
   ParameterList placed;
-  auto model = find_model(config.architecture).make(Params(source, *ops, placed), config);
+  auto model = find_model(config.architecture).make(Params(*source, *ops, placed), config);
   ops->finish_loading();
   loaded->runner = std::make_unique<ModelRunner>(std::move(ops), std::move(model));
   loaded->times = {.open = opened - begin, .place = Clock::now() - opened};

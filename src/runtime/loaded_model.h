@@ -25,7 +25,9 @@ struct LoadOptions {
   int num_threads = 0;                       // 0: one per available core
   BuildConfig build;            // limits of a checkpoint that is served without an engine
   std::optional<cpu::Isa> isa;  // absent: the best that this CPU has
-  bool deterministic = false;   // on a GPU: a row's bits depend on its own sequence alone
+  // A seed: weights are made up, and only config.json is needed. For benchmarks of real shapes.
+  std::optional<uint64_t> random_weights;
+  bool deterministic = false;  // on a GPU: a row's bits depend on its own sequence alone
 };
 
 struct LoadTimes {
@@ -39,12 +41,13 @@ struct LoadedModel {
   std::optional<EngineManifest> manifest;  // absent: served straight from a checkpoint
   ModelFiles files;
   ModelConfig config;
-  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Tokenizer> tokenizer;  // absent: random weights, and no tokenizer beside them
   std::unique_ptr<ThreadPool> pool;
   Device device;
   std::optional<Gpu> gpu;  // absent: the CPU serves
   cpu::Isa isa = cpu::Isa::kPortable;
   ModelPlan plan;
+  std::unique_ptr<WeightSource> source;  // placed weights may be views into it
   std::unique_ptr<ModelRunner> runner;  // moved into the EngineCore
   LoadTimes times;
 

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <thread>
 
@@ -116,8 +117,14 @@ int serve(const ServeOptions& options) {
   auto model = LoadedModel::open(options.model, {.device = runtime.device,
                                                  .dtype = runtime.dtype,
                                                  .num_threads = runtime.num_threads,
-                                                 .build = options.build});
-  Service service(std::move(model), runtime, options.settings);
+                                                 .build = options.build,
+                                                 .deterministic = runtime.deterministic});
+  std::atomic<bool> device_lost{false};
+  // A supervisor restarts the process; until then it drains like one that was told to stop.
+  Service service(std::move(model), runtime, options.settings, [&device_lost] {
+    device_lost = true;
+    ::kill(::getpid(), SIGTERM);
+  });
   service.warm_up();
   const http::Router router = service.make_router();
   const AccessLog access_log(form, service.model_name());
@@ -131,6 +138,7 @@ int serve(const ServeOptions& options) {
   std::fflush(stdout);
 
   const int signal = signals.wait();
+  if (device_lost) log::error("the GPU failed: ending, to be started anew");
   log::info("{}: finishing the requests in work, for at most {} s",
             signal == SIGTERM ? "SIGTERM" : "SIGINT", runtime.drain_timeout_s);
   signals.restore();
@@ -138,6 +146,7 @@ int serve(const ServeOptions& options) {
   const bool drained = server.drain(std::chrono::seconds(runtime.drain_timeout_s));
   log::info(drained ? "drained" : "the drain timed out; requests were cut off");
   service.stop();
+  if (device_lost) return kDeviceLostStatus;
   return drained ? 0 : 1;
 }
 

@@ -15,6 +15,9 @@ struct ServeOptions {
   std::vector<Setting> settings;  // for the start-up report
 };
 
+// The exit status after a GPU failed for good (EX_TEMPFAIL): a supervisor starts the server anew.
+inline constexpr int kDeviceLostStatus = 75;
+
 // Prints one line to standard output when ready. Returns the exit status after SIGTERM or SIGINT
 // and the drain; a second signal ends the process at once. Throws Error when it cannot start.
 int serve(const ServeOptions& options);

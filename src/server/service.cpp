@@ -77,7 +77,7 @@ http::Response with_ignored(http::Response response, const std::vector<std::stri
 }
 
 Service::Service(std::unique_ptr<LoadedModel> model, RuntimeConfig config,
-                 std::vector<Setting> settings)
+                 std::vector<Setting> settings, std::function<void()> on_device_lost)
     : model_(std::move(model)),
       config_(std::move(config)),
       settings_(std::move(settings)),
@@ -87,7 +87,7 @@ Service::Service(std::unique_ptr<LoadedModel> model, RuntimeConfig config,
                    .count()),
       access_(config_.access, config_.host),
       metrics_(model_->plan.limits.max_seq_len),
-      engine_(std::move(model_->runner), model_->plan.limits) {}
+      engine_(std::move(model_->runner), model_->plan.limits, std::move(on_device_lost)) {}
 
 // What POST / means when nobody says: the main route of this kind of model.
 std::string Service::default_route() const {
@@ -304,6 +304,7 @@ void Service::info(const ExchangePtr& exchange) {
           {"architecture", model.config.architecture},
           {"served_from", model.manifest ? "engine" : "checkpoint"},
           {"device", to_string(model.device)},
+          {"gpu", model.gpu ? json::value(model.gpu->name) : json::value(nullptr)},
           {"instruction_set", cpu::to_string(model.isa)},
           {"num_threads", model.pool->num_threads()},
           {"checkpoint_dtype", to_string(model.config.dtype)},

@@ -23,7 +23,9 @@ using ExchangePtr = std::shared_ptr<http::Exchange>;
 
 class Service {
  public:
-  Service(std::unique_ptr<LoadedModel> model, RuntimeConfig config, std::vector<Setting> settings);
+  // `on_device_lost` is called once, on another thread, when the GPU fails for good.
+  Service(std::unique_ptr<LoadedModel> model, RuntimeConfig config, std::vector<Setting> settings,
+          std::function<void()> on_device_lost = {});
 
   // The server that answers; must be set before it starts and outlive every request.
   void attach(http::Server& server) { server_ = &server; }

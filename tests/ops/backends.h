@@ -10,8 +10,11 @@
 #include <vector>
 
 #include "kernels/cpu/scalar_convert.h"
+#include "kernels/cuda/kernel_choice.h"
 #include "kernels/kernel_test.h"
 #include "ops/cpu/cpu_ops.h"
+#include "ops/cuda_backend.h"
+#include "support/test_device.h"
 
 namespace millrace {
 
@@ -28,6 +31,63 @@ class TestDevice {
                         int64_t gap = 0) = 0;
   virtual std::vector<float> download(const Tensor& tensor) = 0;
 };
+
+// --- values of any float dtype on the host -------------------------------------------------------
+
+inline void put_value(void* memory, DType dtype, size_t index, float value) {
+  switch (dtype) {
+    case DType::kF32: static_cast<float*>(memory)[index] = value; return;
+    case DType::kF16: static_cast<uint16_t*>(memory)[index] = cpu::fp16_of(value); return;
+    case DType::kBF16: static_cast<uint16_t*>(memory)[index] = cpu::bf16_of(value); return;
+    default: CHECK(false, "no test of {}", to_string(dtype));
+  }
+}
+
+inline float get_value(const void* memory, DType dtype, size_t index) {
+  switch (dtype) {
+    case DType::kF32: return static_cast<const float*>(memory)[index];
+    case DType::kF16: return cpu::float_of_fp16(static_cast<const uint16_t*>(memory)[index]);
+    case DType::kBF16: return cpu::float_of_bf16(static_cast<const uint16_t*>(memory)[index]);
+    default: CHECK(false, "no test of {}", to_string(dtype));
+  }
+}
+
+inline std::vector<float> rounded(std::vector<float> values, DType dtype) {
+  for (float& value : values) {
+    uint32_t bits = 0;
+    put_value(&bits, dtype, 0, value);
+    value = get_value(&bits, dtype, 0);
+  }
+  return values;
+}
+
+// Host memory with the values in rows that are `gap` elements of NaN apart.
+inline Buffer spread_rows(const std::vector<float>& values, DType dtype, int64_t rows,
+                          int64_t gap) {
+  const int64_t width = static_cast<int64_t>(values.size()) / rows;
+  Buffer memory = Buffer::host(rows * (width + gap) * size_of(dtype));
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t i = 0; i < width + gap; ++i) {
+      put_value(memory.data(), dtype, static_cast<size_t>(row * (width + gap) + i),
+                i < width ? values[static_cast<size_t>(row * width + i)]
+                          : std::numeric_limits<float>::quiet_NaN());
+    }
+  }
+  return memory;
+}
+
+// The values of a tensor whose memory, gaps included, lies at `memory` on the host.
+inline std::vector<float> gather_rows(const void* memory, const Tensor& tensor) {
+  std::vector<float> values;
+  for (int64_t row = 0; row < tensor.rows(); ++row) {
+    for (int64_t i = 0; i < tensor.columns(); ++i)
+      values.push_back(
+          get_value(memory, tensor.dtype, static_cast<size_t>(row * tensor.row_stride + i)));
+  }
+  return values;
+}
+
+// --- the devices ---------------------------------------------------------------------------------
 
 class CpuTestDevice : public TestDevice {
  public:
@@ -48,37 +108,72 @@ class CpuTestDevice : public TestDevice {
 
   Tensor upload(const std::vector<float>& values, DType dtype, int64_t rows, int64_t gap) override {
     const int64_t width = static_cast<int64_t>(values.size()) / rows;
-    std::vector<float> spread(static_cast<size_t>(rows * (width + gap)),
-                              std::numeric_limits<float>::quiet_NaN());
-    for (int64_t row = 0; row < rows; ++row)
-      std::copy_n(values.data() + row * width, width, spread.data() + row * (width + gap));
-    const auto count = static_cast<int64_t>(spread.size());
-    const Buffer& memory = uploads_.emplace_back(Buffer::host(count * size_of(dtype)));
-    for (size_t i = 0; i < spread.size(); ++i) {
-      if (dtype == DType::kF32)
-        static_cast<float*>(memory.data())[i] = spread[i];
-      else
-        static_cast<uint16_t*>(memory.data())[i] = cpu::bf16_of(spread[i]);
-    }
+    const Buffer& memory = uploads_.emplace_back(spread_rows(values, dtype, rows, gap));
     return Tensor::contiguous(memory.data(), dtype, {rows, width + gap}).slice_columns(0, width);
   }
 
   std::vector<float> download(const Tensor& tensor) override {
-    std::vector<float> values;
-    for (int64_t row = 0; row < tensor.rows(); ++row) {
-      for (int64_t i = 0; i < tensor.columns(); ++i) {
-        const int64_t at = row * tensor.row_stride + i;
-        values.push_back(tensor.dtype == DType::kF32
-                             ? static_cast<const float*>(tensor.data)[at]
-                             : cpu::float_of_bf16(static_cast<const uint16_t*>(tensor.data)[at]));
-      }
-    }
-    return values;
+    return gather_rows(tensor.data, tensor);
   }
 
  private:
   ThreadPool pool_;
   CpuOps ops_;
+  std::vector<Buffer> uploads_;
+};
+
+class CudaTestDevice : public TestDevice {
+ public:
+  static constexpr int64_t kArenaBytes = int64_t{1} << 24;
+  static constexpr int kThreads = 3;
+
+  explicit CudaTestDevice(Precision precision)
+      : pool_(kThreads), backend_(load_cuda_backend()), gpu_(backend_.gpus().front()) {
+    const cuda::Arch arch = cuda::native_arch(gpu_.capability);
+    const auto kernels = cuda::all_kernels(precision.hidden, arch);
+    ops_ =
+        backend_.make_ops(pool_, {.device = gpu_.index,
+                                  .arch = arch,
+                                  .precision = precision,
+                                  .arena_bytes = kArenaBytes,
+                                  .max_num_tokens = 4096,
+                                  .max_num_sequences = 256,
+                                  .kernels = compile_kernels(backend_, kernels, arch, {}).kernels});
+  }
+
+  Ops& ops() override { return *ops_; }
+
+  void poison() override {
+    ops_->finish_loading();
+    Arena& arena = ops_->arena();
+    arena.reset();
+    const std::vector<std::byte> poison(kArenaBytes, std::byte{0xff});
+    backend_.copy(gpu_.index, arena.allocate(DType::kU8, {kArenaBytes}).data, poison.data(),
+                  kArenaBytes);
+    arena.reset();
+  }
+
+  Tensor upload(const std::vector<float>& values, DType dtype, int64_t rows, int64_t gap) override {
+    const int64_t width = static_cast<int64_t>(values.size()) / rows;
+    const Buffer host = spread_rows(values, dtype, rows, gap);
+    const Buffer& memory = uploads_.emplace_back(backend_.allocate(gpu_.index, host.bytes()));
+    backend_.copy(gpu_.index, memory.data(), host.data(), host.bytes());
+    return Tensor::contiguous(memory.data(), dtype, {rows, width + gap}, ops_->device())
+        .slice_columns(0, width);
+  }
+
+  std::vector<float> download(const Tensor& tensor) override {
+    const int64_t last_row = (tensor.rows() - 1) * tensor.row_stride;
+    const Buffer host = Buffer::host((last_row + tensor.columns()) * size_of(tensor.dtype));
+    backend_.copy(gpu_.index, host.data(), tensor.data, host.bytes());
+    return gather_rows(host.data(), tensor);
+  }
+
+ private:
+  ThreadPool pool_;
+  CudaBackend& backend_;
+  Gpu gpu_;
+  std::unique_ptr<Ops> ops_;
   std::vector<Buffer> uploads_;
 };
 
@@ -104,9 +199,23 @@ inline void add_cpu_backends(std::vector<Backend>& all) {
   }
 }
 
+inline void add_cuda_backends(std::vector<Backend>& all) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    const Precision precision{.hidden = dtype, .product = dtype};
+    all.push_back({.name = fmt::format("cuda_{}", to_string(dtype)),
+                   .precision = precision,
+                   .make = [=] { return std::make_unique<CudaTestDevice>(precision); }});
+  }
+}
+
+// MILLRACE_TEST_DEVICE=cuda: those of the GPU instead, which must be there.
 inline std::vector<Backend> all_backends() {
   std::vector<Backend> all;
-  add_cpu_backends(all);
+  if (tests_a_gpu()) {
+    add_cuda_backends(all);
+  } else {
+    add_cpu_backends(all);
+  }
   return all;
 }
 

@@ -17,7 +17,7 @@ using Lengths = std::vector<int64_t>;
 // The greatest ||out - ref|| / ||ref|| that a row may have, by the dtype of the op's result. In
 // fp32 it is the rounding of some hundred sums; a bf16 value is off by 2^-8 of itself at most.
 double bound_of(DType result) {
-  return result == DType::kBF16 ? 4e-3 : 4e-6;
+  return result == DType::kBF16 ? 4e-3 : result == DType::kF16 ? 1e-3 : 4e-6;
 }
 
 struct OpError {
@@ -29,12 +29,6 @@ struct OpCase {
   std::string name;
   std::function<OpError(TestDevice&, Random&)> run;
 };
-
-std::vector<float> rounded(std::vector<float> values, DType dtype) {
-  if (dtype == DType::kBF16)
-    for (float& value : values) value = cpu::float_of_bf16(cpu::bf16_of(value));
-  return values;
-}
 
 OpError compare(TestDevice& device, const Tensor& out, const std::vector<double>& expected) {
   EXPECT_EQ(static_cast<size_t>(out.numel()), expected.size()) << to_string(out);
@@ -62,10 +56,16 @@ Batch random_batch(Random& random, const Lengths& lengths, int64_t vocab, int64_
   return batch;
 }
 
+// Values as the device holds them: rounded to the dtype of its rows.
+std::vector<float> normal(TestDevice& device, Random& random, int64_t count, float deviation = 1.0f,
+                          float mean = 0.0f) {
+  return rounded(random.normal(count, deviation, mean), device.ops().precision().hidden);
+}
+
 // A norm with its values on the host and on the device.
 struct TestNorm {
   TestNorm(TestDevice& device, Random& random, int64_t width)
-      : gamma(random.normal(width, 0.5f, 1.0f)), beta(random.normal(width)) {
+      : gamma(normal(device, random, width, 0.5f, 1.0f)), beta(normal(device, random, width)) {
     placed = {.weight = device.ops().place(host_tensor(gamma, {width})),
               .bias = device.ops().place(host_tensor(beta, {width})),
               .eps = 1e-6f};
@@ -88,9 +88,9 @@ OpError run_embed(TestDevice& device, Random& random, const Lengths& lengths, in
   constexpr int64_t kTypes = 2;
   Ops& ops = device.ops();
   const int64_t positions = *std::ranges::max_element(lengths);
-  std::vector<float> word = random.normal(kVocab * width);
-  std::vector<float> position = random.normal(positions * width);
-  std::vector<float> type = random.normal(kTypes * width);
+  std::vector<float> word = normal(device, random, kVocab * width);
+  std::vector<float> position = normal(device, random, positions * width);
+  std::vector<float> type = normal(device, random, kTypes * width);
   const TestNorm norm(device, random, width);
   const Batch batch = random_batch(random, lengths, kVocab, kTypes);
   EmbeddingTables tables{.word = ops.place(host_tensor(word, {kVocab, width}))};
@@ -103,6 +103,7 @@ OpError run_embed(TestDevice& device, Random& random, const Lengths& lengths, in
     indices.insert(indices.end(), {batch.position_ids, batch.token_type_ids});
   }
   device.poison();
+  ops.begin_step(batch);
   const HiddenStates out =
       ops.embed(batch, tables, norm.placed, format_of(ops.precision().product));
   std::vector<float> sums;
@@ -127,7 +128,8 @@ OpError run_linear(TestDevice& device, Random& random, const LinearSize& size, b
   const float mean = size.out < 16 ? 3.0f : 0.0f;
   const float scale = 1.0f / std::sqrt(static_cast<float>(size.in));
   std::vector<float> weight = random.normal(size.out * size.in, scale, mean * scale);
-  std::vector<float> bias = with_bias ? random.normal(size.out, 0.3f, mean) : std::vector<float>{};
+  std::vector<float> bias =
+      with_bias ? normal(device, random, size.out, 0.3f, mean) : std::vector<float>{};
   Linear linear{.weight = host_tensor(weight, {size.out, size.in})};
   if (with_bias) linear.bias = host_tensor(bias, {size.out});
   ops.prepare(linear);
@@ -148,8 +150,8 @@ OpError run_linear(TestDevice& device, Random& random, const LinearSize& size, b
 OpError run_add_layer_norm(TestDevice& device, Random& random, int64_t rows, int64_t width) {
   Ops& ops = device.ops();
   const TestNorm norm(device, random, width);
-  const std::vector<float> x = random.normal(rows * width, 2.0f, 0.5f);
-  const std::vector<float> delta = random.normal(rows * width);
+  const std::vector<float> x = normal(device, random, rows * width, 2.0f, 0.5f);
+  const std::vector<float> delta = normal(device, random, rows * width);
   const Tensor change = device.upload(delta, ops.precision().hidden, rows, 3);
   device.poison();
   HiddenStates hidden{.residual = device.upload(x, ops.precision().hidden, rows)};
@@ -171,7 +173,7 @@ OpError run_attention(TestDevice& device, Random& random, const Lengths& lengths
   const Batch batch = random_batch(random, lengths, 2, 1);
   const int64_t rows = batch.num_tokens();
   const int64_t width = heads * head_dim;
-  const std::vector<float> qkv = random.normal(rows * 3 * width);
+  const std::vector<float> qkv = normal(device, random, rows * 3 * width);
   std::vector<std::vector<float>> parts(3);
   for (int64_t i = 0; i < rows * 3; ++i) {
     auto& part = parts[static_cast<size_t>(i % 3)];
@@ -183,6 +185,7 @@ OpError run_attention(TestDevice& device, Random& random, const Lengths& lengths
   const Activation input{.values = device.upload(qkv, ops.precision().hidden, rows, 5),
                          .format = ops.hidden_format()};
   device.poison();
+  ops.begin_step(batch);
   const Activation out = ops.attention(input, batch, shape, format_of(ops.precision().product));
   return compare(device, out.values,
                  reference::attention(parts[0], parts[1], parts[2], batch.cu_seqlens, heads,
@@ -193,9 +196,10 @@ OpError run_pool(TestDevice& device, Random& random, const Lengths& lengths, int
                  PoolingMode mode, reference::Pooling expected_mode) {
   Ops& ops = device.ops();
   const Batch batch = random_batch(random, lengths, 2, 1);
-  const std::vector<float> x = random.normal(batch.num_tokens() * width, 1.0f, 0.2f);
+  const std::vector<float> x = normal(device, random, batch.num_tokens() * width, 1.0f, 0.2f);
   const Tensor hidden = device.upload(x, ops.precision().hidden, batch.num_tokens(), 7);
   device.poison();
+  ops.begin_step(batch);
   return compare(device, ops.pool(hidden, batch, mode),
                  reference::pool_rows(x, batch.cu_seqlens, expected_mode, width));
 }
@@ -211,7 +215,7 @@ OpError run_normalize_rows(TestDevice& device, Random& random, int64_t rows, int
 
 OpError run_as_input(TestDevice& device, Random& random, int64_t rows, int64_t width) {
   Ops& ops = device.ops();
-  const std::vector<float> x = random.normal(rows * width);
+  const std::vector<float> x = normal(device, random, rows * width);
   const Tensor hidden = device.upload(x, ops.precision().hidden, rows, 2);
   device.poison();
   const Activation out = ops.as_input(hidden, format_of(ops.precision().product));

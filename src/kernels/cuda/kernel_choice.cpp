@@ -94,6 +94,33 @@ AttentionKernel attention_kernel(DType type, int64_t head_dim, Arch /*arch*/) {
           .shared_bytes = 512 * padded};
 }
 
+std::vector<KernelInstance> all_kernels(DType type, Arch arch) {
+  std::vector<KernelInstance> all;
+  const auto add = [&](const KernelInstance& instance) {
+    if (std::ranges::find(all, instance) == all.end()) all.push_back(instance);
+  };
+  for (int64_t width = 1; width <= kMaxNormWidth; ++width) {
+    add(embed_kernel(type, 1, width).instance);
+    add(add_layer_norm_kernel(type, 1, width).instance);
+  }
+  for (int64_t head_dim = 1; head_dim <= kMaxHeadDim; ++head_dim)
+    add(attention_kernel(type, head_dim, arch).instance);
+  for (const Function function :
+       {Function::kGelu, Function::kGeluTanh, Function::kRelu, Function::kSilu, Function::kTanh}) {
+    add(activate_kernel(type, function, 1).instance);
+    add(activate_kernel(DType::kF32, function, 1).instance);
+  }
+  for (const DType other : {DType::kF32, DType::kF16, DType::kBF16}) {
+    if (other == type) continue;
+    add(convert_kernel(other, type, 1, 1).instance);
+    add(convert_kernel(type, other, 1, 1).instance);
+    add(convert_kernel(other, DType::kF32, 1, 1).instance);  // biases of results in F32
+  }
+  add(pool_kernel(type, 1, 1).instance);
+  add(normalize_kernel(1).instance);
+  return all;
+}
+
 KernelLaunch AttentionKernel::over(int64_t num_tiles, int64_t num_heads) const {
   return {.instance = instance,
           .grid_x = num_tiles,

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kernels/cuda/arch.h"
 #include "kernels/cuda/kernel_instance.h"
@@ -49,5 +50,8 @@ struct AttentionKernel {
 };
 
 AttentionKernel attention_kernel(DType type, int64_t head_dim, Arch arch);
+
+// Every instance that the functions above may choose for rows of `type`.
+std::vector<KernelInstance> all_kernels(DType type, Arch arch);
 
 }  // namespace millrace::cuda

@@ -56,6 +56,15 @@ __device__ inline float quad_sum(float x) {
   return x + __shfl_xor_sync(~0u, x, 2);
 }
 
+// Weights in the layout of a left factor: 16 keys are one step of the product with the values.
+template <class T, int kCount>
+__device__ inline void to_weights(const float (&x)[kCount], unsigned (&p)[kCount / 8][4]) {
+#pragma unroll
+  for (int k = 0; k < kCount / 8; ++k)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) p[k][i] = pack<T>(x[8 * k + 2 * i], x[8 * k + 2 * i + 1]);
+}
+
 struct OnlineSoftmax {
   static constexpr float kSlack = 8;
 
@@ -68,12 +77,12 @@ struct OnlineSoftmax {
   __device__ void update(float (&x)[kCount], float scale) {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      float most = -kInfinity;
+      float most = fmaxf(x[2 * h], x[2 * h + 1]);
 #pragma unroll
-      for (int i = 0; i < kCount; i += 4) most = fmaxf(most, fmaxf(x[i + 2 * h], x[i + 2 * h + 1]));
+      for (int i = 4; i < kCount; i += 4) most = fmaxf(most, fmaxf(x[i + 2 * h], x[i + 2 * h + 1]));
       most = quad_max(most);
       const bool grows = (most - maximum[h]) * scale > kSlack;
-      shrink[h] = grows ? exp2_fast((maximum[h] - most) * scale) : 1.0f;
+      shrink[h] = exp2_fast(grows ? (maximum[h] - most) * scale : 0.0f);
       maximum[h] = grows ? most : maximum[h];
       // A row that has seen no key yet has no maximum; its exponentials are 2^-infinity.
       const float base = maximum[h] == -kInfinity ? 0.0f : maximum[h] * scale;

@@ -85,37 +85,59 @@ struct SharedTile {
     return (address ^ (chunks % kPanelChunks * 16)) + chunks / kPanelChunks * kPanelBytes;
   }
 
-  // Begins to fill the tile with the rows `first`, ... before `end` of a head, and zeros after
-  // them; all kThreads threads of the block take part. Aligned rows come asynchronously.
+  // The first chunk of a tile, and of rows in device memory, that this thread copies.
+  static __device__ unsigned thread_offset() {
+    return offset(threadIdx.x / kPanelChunks, threadIdx.x % kPanelChunks);
+  }
+  static __device__ const T* thread_rows(const HeadRows<T>& rows, int head, int first) {
+    return rows.row(head, first + static_cast<int>(threadIdx.x) / kPanelChunks) +
+           threadIdx.x % kPanelChunks * 8;
+  }
+
+  // Begins to fill a tile with rows of which `count` exist, and with zeros after them; all kThreads
+  // threads of the block take part, each from its own `to` and `from`.
+  template <int kThreads>
+  static __device__ void copy_rows(unsigned to, const T* from, int stride, int head_dim,
+                                   int count) {
+    constexpr int kPass = kThreads / kPanelChunks;  // rows that all threads copy at a time
+    static_assert(kPass % 8 == 0);
+    const int row = threadIdx.x / kPanelChunks;
+    const int column = threadIdx.x % kPanelChunks * 8;
+#pragma unroll
+    for (int r = 0; r < kRows; r += kPass, from += kPass * stride) {
+      if (kRows % kPass != 0 && row + r >= kRows) break;
+#pragma unroll
+      for (int c = 0; c < kChunks; c += kPanelChunks)
+        copy_async(to + r * kRowBytes + c / kPanelChunks * kPanelBytes, from + 8 * c,
+                   r < count - row && column + 8 * c < head_dim);
+    }
+  }
+
+  // The same for the rows `first`, ... before `end` of a head, also where they are not aligned:
+  // then at once.
   template <int kThreads>
   static __device__ void load(unsigned tile, const HeadRows<T>& rows, int head, int first,
                               int end) {
-    constexpr int kPass = kThreads / kPanelChunks;  // rows that all threads cover at a time
-    static_assert(kPass % 8 == 0 && kRows % kPass == 0);
-    const int row = threadIdx.x / kPanelChunks;
-    const int chunk = threadIdx.x % kPanelChunks;
-    const T* from = rows.row(head, first + row) + 8 * chunk;
-    const unsigned to = tile + offset(row, chunk);
+    const T* from = thread_rows(rows, head, first);
+    const unsigned to = tile + thread_offset();
     if (rows.aligned) {
-#pragma unroll
-      for (int r = 0; r < kRows; r += kPass, from += kPass * rows.stride)
-#pragma unroll
-        for (int c = 0; c < kChunks; c += kPanelChunks)
-          copy_async(to + r * kRowBytes + c / kPanelChunks * kPanelBytes, from + 8 * c,
-                     r < end - first - row && 8 * (chunk + c) < rows.head_dim);
-    } else {
-#pragma unroll 1
-      for (int r = 0; r < kRows; r += kPass, from += kPass * rows.stride)
-#pragma unroll 1
-        for (int c = 0; c < kChunks; c += kPanelChunks) {
-          const int count = first + row + r < end ? rows.head_dim - 8 * (chunk + c) : 0;
-          unsigned x[4] = {};
-#pragma unroll
-          for (int e = 0; e < 8; ++e)
-            if (e < count) x[e / 2] |= unsigned{from[8 * c + e].bits} << 16 * (e % 2);
-          store_shared(to + r * kRowBytes + c / kPanelChunks * kPanelBytes, x);
-        }
+      copy_rows<kThreads>(to, from, rows.stride, rows.head_dim, end - first);
+      return;
     }
+    constexpr int kPass = kThreads / kPanelChunks;
+    const int row = threadIdx.x / kPanelChunks;
+    const int column = threadIdx.x % kPanelChunks * 8;
+#pragma unroll 1
+    for (int r = 0; row + r < kRows; r += kPass, from += kPass * rows.stride)
+#pragma unroll 1
+      for (int c = 0; c < kChunks; c += kPanelChunks) {
+        const int count = first + row + r < end ? rows.head_dim - column - 8 * c : 0;
+        unsigned x[4] = {};
+#pragma unroll
+        for (int e = 0; e < 8; ++e)
+          if (e < count) x[e / 2] |= unsigned{from[8 * c + e].bits} << 16 * (e % 2);
+        store_shared(to + r * kRowBytes + c / kPanelChunks * kPanelBytes, x);
+      }
   }
 
   // Writes a head's rows `first`, ... before `end` from a tile that holds the first of them in its

@@ -23,7 +23,8 @@ inline constexpr int kSmxxAttentionThreads = 128;
 inline constexpr int kSmxxAttentionTileRows = 64;
 inline constexpr int kSmxxAttentionKeys = 64;  // per step
 template <int kHeadDim>
-inline constexpr int kSmxxAttentionShared = 2 * 2 * kSmxxAttentionKeys* kHeadDim * 2;
+inline constexpr int kSmxxAttentionShared =
+    4 * SharedTile<bf16, kHeadDim, kSmxxAttentionKeys>::kBytes;
 
 // Blocks that share a multiprocessor, as registers allow without spills.
 template <int kHeadDim>
@@ -106,18 +107,17 @@ __global__ void __launch_bounds__(kSmxxAttentionThreads, kSmxxAttentionBlocks<kH
     if (!bounds.covers(key, key + kKeys)) mask_scores(x, bounds, key);
     softmax.update(x, args.scale);
     softmax.shrink_rows(out);
+    unsigned p[kKeys / 16][4];
+    to_weights<T>(x, p);
 
 #pragma unroll
     for (int k = 0; k < kKeys / 16; ++k) {
-      unsigned p[4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) p[i] = pack<T>(x[8 * k + 2 * i], x[8 * k + 2 * i + 1]);
 #pragma unroll
       for (int n = 0; n < kHeadDim / 16; ++n) {
         unsigned b[4];
         load_matrices_transposed(Tile::shift(lane_values + buffer, 2 * n) + k * kStep, b);
-        multiply_add<T>(out + 8 * n, p, b[0], b[1]);
-        multiply_add<T>(out + 8 * n + 4, p, b[2], b[3]);
+        multiply_add<T>(out + 8 * n, p[k], b[0], b[1]);
+        multiply_add<T>(out + 8 * n + 4, p[k], b[2], b[3]);
       }
     }
     buffer ^= kTileBytes;

@@ -1,4 +1,5 @@
 // The one function that the library exports, and what it hands out.
+#include <map>
 #include <mutex>
 
 #include "base/hash.h"
@@ -22,9 +23,10 @@ class Backend : public CudaBackend {
     const KernelCompiler& compiler = nvrtc();
     const std::string key = sha256_hex(fmt::format("{}\n{}\n{}\n{}\n", digest_, instance.name(),
                                                    to_string(arch), compiler.version()));
-    if (auto kept = cache_.find(key)) return *std::move(kept);
+    const KernelCache cache = KernelCache::of_user();
+    if (auto kept = cache.find(key)) return *std::move(kept);
     CompiledKernel compiled = compiler.compile(instance, arch);
-    cache_.store(key, compiled);
+    cache.store(key, compiled);
     return compiled;
   }
 
@@ -34,7 +36,24 @@ class Backend : public CudaBackend {
     return CudaOps::make(driver(), pool, options);
   }
 
+  Buffer allocate(int device, int64_t bytes) override { return context_of(device).allocate(bytes); }
+
+  void copy(int device, void* to, const void* from, int64_t bytes) override {
+    const GpuContext& context = context_of(device);
+    context.make_current();
+    MILLRACE_CUDA(context.driver(), context_synchronize());
+    MILLRACE_CUDA(context.driver(),
+                  copy(address_of(to), address_of(from), static_cast<size_t>(bytes)));
+  }
+
  private:
+  const GpuContext& context_of(int device) {
+    std::unique_ptr<GpuContext>& context = contexts_[device];
+    if (!context) context = std::make_unique<GpuContext>(driver(), device);
+    context->make_current();
+    return *context;
+  }
+
   const KernelCompiler& nvrtc() {
     const std::lock_guard lock(mutex_);
     if (!compiler_) compiler_.emplace();
@@ -48,10 +67,10 @@ class Backend : public CudaBackend {
   }
 
   std::string digest_ = cuda::kernel_sources_digest();
-  KernelCache cache_ = KernelCache::of_user();
   std::mutex mutex_;
-  std::optional<KernelCompiler> compiler_;  // guarded by mutex_ until set
-  std::optional<Driver> driver_;            // guarded by mutex_ until set
+  std::optional<KernelCompiler> compiler_;               // guarded by mutex_ until set
+  std::optional<Driver> driver_;                         // guarded by mutex_ until set
+  std::map<int, std::unique_ptr<GpuContext>> contexts_;  // of allocate() and copy()
 };
 
 }  // namespace

@@ -76,7 +76,7 @@ CudaOps::CudaOps(std::unique_ptr<GpuContext> context, ThreadPool& pool,
       gemm_(*context_, options.deterministic),
       steps_(*context_, options.max_num_tokens, options.max_num_sequences,
              options.max_result_bytes),
-      loader_(std::make_unique<WeightLoader>(*context_, kernels_, pool)) {}
+      pool_(pool) {}
 
 CudaOps::~CudaOps() {
   context_->driver().context_set_current(nullptr);
@@ -97,10 +97,10 @@ void* CudaOps::allocate_weight(int64_t bytes) {
 }
 
 Tensor CudaOps::place_as(const Tensor& host, DType dtype) {
-  CHECK(loader_, "weights are placed before the first step");
   context_->make_current();
   Tensor placed = Tensor::contiguous(nullptr, dtype, host.shape, device());
   if (!host.data) return placed;
+  if (!loader_) loader_ = std::make_unique<WeightLoader>(*context_, kernels_, pool_);
   placed.data = allocate_weight(placed.bytes());
   loader_->load(host, placed);
   return placed;
@@ -126,14 +126,14 @@ void CudaOps::prepare(Linear& linear) {
 
 void CudaOps::finish_loading() {
   context_->make_current();
-  loader_->finish();
+  if (loader_) loader_->finish();
   loader_.reset();
 }
 
 // --- a step --------------------------------------------------------------------------------------
 
 void CudaOps::begin_step(const Batch& batch) {
-  CHECK(!loader_, "finish_loading() comes before the first step");
+  CHECK(!loader_, "finish_loading() comes before a step");
   context_->make_current();
   arena().reset();
   batch_ = &batch;

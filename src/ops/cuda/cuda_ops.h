@@ -64,7 +64,8 @@ class CudaOps : public Ops {
   Arena weight_block_;  // what is left of the last one
   LtGemm gemm_;
   StepMemory steps_;
-  std::unique_ptr<WeightLoader> loader_;  // until finish_loading()
+  ThreadPool& pool_;
+  std::unique_ptr<WeightLoader> loader_;  // from the first parameter to finish_loading()
   const Batch* batch_ = nullptr;          // of the step at work
 };
 

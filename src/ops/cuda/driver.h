@@ -20,24 +20,22 @@ namespace millrace::cuda {
   X(device_total_memory, cuDeviceTotalMem, 12000)            \
   X(primary_context_retain, cuDevicePrimaryCtxRetain, 12000) \
   X(context_set_current, cuCtxSetCurrent, 12000)             \
+  X(context_synchronize, cuCtxSynchronize, 12000)            \
   X(memory_info, cuMemGetInfo, 12000)                        \
   X(memory_allocate, cuMemAlloc, 12000)                      \
   X(memory_free, cuMemFree, 12000)                           \
   X(host_allocate, cuMemHostAlloc, 12000)                    \
   X(host_free, cuMemFreeHost, 12000)                         \
+  X(copy, cuMemcpy, 12000)                                   \
   X(copy_to_device, cuMemcpyHtoDAsync, 12000)                \
   X(copy_to_host, cuMemcpyDtoHAsync, 12000)                  \
-  X(copy_on_device, cuMemcpyDtoDAsync, 12000)                \
-  X(set_bytes, cuMemsetD8Async, 12000)                       \
   X(stream_create, cuStreamCreate, 12000)                    \
   X(stream_destroy, cuStreamDestroy, 12000)                  \
   X(stream_synchronize, cuStreamSynchronize, 12000)          \
-  X(stream_wait_event, cuStreamWaitEvent, 12000)             \
   X(event_create, cuEventCreate, 12000)                      \
   X(event_destroy, cuEventDestroy, 12000)                    \
   X(event_record, cuEventRecord, 12000)                      \
   X(event_synchronize, cuEventSynchronize, 12000)            \
-  X(event_elapsed, cuEventElapsedTime, 12000)                \
   X(library_load, cuLibraryLoadData, 12000)                  \
   X(library_unload, cuLibraryUnload, 12000)                  \
   X(library_kernels, cuLibraryEnumerateKernels, 12040)       \
