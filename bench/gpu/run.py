@@ -1,0 +1,65 @@
+"""Runs every GPU benchmark, ours and the peer's, one after the other, and prints the table of figures and ratios."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROWS = [  # name, shape, least and most tokens, texts, must (x forward alone)
+    ("BERT-base, 510 tokens", "bert_base", (510, 510), 2048, 1.05),
+    ("BERT-large, 510 tokens", "bert_large", (510, 510), 1024, 1.05),
+    ("MiniLM, 126 tokens", "minilm", (126, 126), 16384, 1.1),
+    ("MiniLM, 5-510 tokens", "minilm", (5, 510), 8192, 1.3),
+]
+
+
+def lines(command: list[str], out) -> list[dict]:
+    done = subprocess.run(command, capture_output=True, text=True)
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    for line in found:
+        out.write(json.dumps({"command": command, **line}) + "\n")
+    out.flush()
+    if done.returncode != 0:
+        print(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--step-tokens", type=int, default=16384)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--no-compile", action="store_true")
+    a = parser.parse_args()
+    with a.out.open("w") as out:
+        peer = [sys.executable, str(HERE / "peer_torch.py")]
+        ceiling = (lines([*peer, "--ceilings"], out) or [{"bf16_tflops": float("nan")}])[0]
+        print(json.dumps(ceiling))
+        print(f"| {'workload':<24} | {'millrace tok/s':>14} | {'% of products':>13} | {'forward alone':>13} | ratio | must |"
+              f" 8 tokens p50 |\n|{'-' * 26}|{'-' * 15}:|{'-' * 14}:|{'-' * 14}:|------:|-----:|-------------:|")
+        for name, shape, tokens, texts, must in ROWS:
+            if a.only and a.only not in name:
+                continue
+            folder = HERE / "shapes" / shape
+            ours = lines([str(a.bin / "embed_bench"), str(folder), "--device", "cuda", "--dtype", "bf16",
+                          "--random-weights", "1", "--texts", str(texts), "--min-tokens", str(tokens[0]),
+                          "--max-tokens", str(tokens[1]), "--max-num-tokens", str(a.step_tokens),
+                          "--max-batch-size", "2048"], out)
+            peers = lines([*peer, "--shape", str(folder), "--tokens", *map(str, tokens)], out)
+            if not a.no_compile:
+                peers += lines([*peer, "--shape", str(folder), "--tokens", *map(str, tokens), "--compile",
+                                "--batch-sizes", "64", "256"], out)
+            if not ours or not peers:
+                print(f"| {name:<24} | failed |")
+                continue
+            rate, best = ours[0]["tokens_per_s"], max(p["tokens_per_s"] for p in peers)
+            share = 100 * rate * ours[0]["flops_per_token"] / (ceiling["bf16_tflops"] * 1e12)
+            print(f"| {name:<24} | {rate / 1e6:>12.2f} M | {share:>12.0f}% | {best / 1e6:>11.2f} M | {rate / best:>5.2f} |"
+                  f" {must:>4} | {ours[0]['p50_ms_8_tokens']:>9.3f} ms |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
