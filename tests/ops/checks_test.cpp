@@ -114,7 +114,8 @@ class TraceTestDevice : public TestDevice {
 };
 
 std::vector<Backend> backends_and_trace() {
-  std::vector<Backend> all = all_backends();
+  std::vector<Backend> all;
+  add_cpu_backends(all);
   all.push_back({.name = "trace", .make = [] { return std::make_unique<TraceTestDevice>(); }});
   return all;
 }

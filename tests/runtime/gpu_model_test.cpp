@@ -139,10 +139,10 @@ TEST_P(GpuModelTest, AgreesWithTransformers) {
               << ", least cosine " << worst.cosine << "\n";
     if (dtype == ComputeDType::kF32) {
       EXPECT_LE(worst.relative, 1e-4);
-    } else if (width > 1) {
-      EXPECT_GE(worst.cosine, dtype == ComputeDType::kBF16 ? 0.9995 : 0.99999);
+    } else if (model->config.is_classifier()) {  // logits may lie near zero
+      EXPECT_LE(worst.relative, dtype == ComputeDType::kBF16 ? 0.1 : 0.01);
     } else {
-      EXPECT_LE(worst.relative, dtype == ComputeDType::kBF16 ? 5e-2 : 5e-3);
+      EXPECT_GE(worst.cosine, dtype == ComputeDType::kBF16 ? 0.9995 : 0.99999);
     }
   }
 }

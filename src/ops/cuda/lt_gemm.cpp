@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
 
 #include "ops/cuda/library_path.h"
 
@@ -50,41 +51,52 @@ int64_t gemm_row_bucket(int64_t m) {
 }
 
 struct LtGemm::Plan {
-  Plan(const LtGemm& gemm, const GemmProblem& p, int64_t rows) : api(gemm.api_) {
-    gemm.check(api.desc_create(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
-    const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
-      gemm.check(api.desc_set(desc, attribute, &value, sizeof(value)),
-                 "cublasLtMatmulDescSetAttribute");
-    };
+  Plan(const LtGemm& gemm, const Key& wanted) : owner(gemm), key(wanted) {
+    const Api& api = owner.api_;
+    owner.check(api.desc_create(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
     set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
     set(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N);
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p.epilogue));
-    if (p.bias) {
-      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(p.out_dtype));
-    }
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(key.epilogue));
+    if (key.epilogue != GemmEpilogue::kNone && key.epilogue != GemmEpilogue::kGelu)
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(key.out_dtype));
     const auto layout = [&](cublasLtMatrixLayout_t& made, DType dtype, int64_t first,
                             int64_t second, int64_t stride) {
-      gemm.check(api.layout_create(&made, data_type(dtype), static_cast<uint64_t>(first),
-                                   static_cast<uint64_t>(second), stride),
-                 "cublasLtMatrixLayoutCreate");
+      owner.check(api.layout_create(&made, data_type(dtype), static_cast<uint64_t>(first),
+                                    static_cast<uint64_t>(second), stride),
+                  "cublasLtMatrixLayoutCreate");
     };
-    layout(weight, p.in_dtype, p.k, p.n, p.k);
-    layout(x, p.in_dtype, p.k, rows, p.x_stride);
-    layout(out, p.out_dtype, p.n, rows, p.out_stride);
+    layout(weight, key.in_dtype, key.k, key.n, key.k);
+    layout(x, key.in_dtype, key.k, 1, key.x_stride);
+    layout(out, key.out_dtype, key.n, 1, key.out_stride);
   }
   ~Plan() {
-    for (const auto& l : {weight, x, out}) api.layout_destroy(l);
-    api.desc_destroy(desc);
+    for (const auto& l : {weight, x, out}) owner.api_.layout_destroy(l);
+    owner.api_.desc_destroy(desc);
   }
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  const Api& api;
+  template <typename T>
+  void set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
+    owner.check(owner.api_.desc_set(desc, attribute, &value, sizeof(value)),
+                "cublasLtMatmulDescSetAttribute");
+  }
+
+  void set_rows(int64_t rows) {
+    const auto columns = static_cast<uint64_t>(rows);
+    for (const auto& l : {x, out}) {
+      owner.check(owner.api_.layout_set(l, CUBLASLT_MATRIX_LAYOUT_COLS, &columns, sizeof(columns)),
+                  "cublasLtMatrixLayoutSetAttribute");
+    }
+  }
+
+  const LtGemm& owner;
+  Key key;
   cublasLtMatmulDesc_t desc = nullptr;
   cublasLtMatrixLayout_t weight = nullptr;
   cublasLtMatrixLayout_t x = nullptr;
   cublasLtMatrixLayout_t out = nullptr;
+  std::map<int64_t, cublasLtMatmulAlgo_t> algorithms;  // by gemm_row_bucket()
 };
 
 LtGemm::LtGemm(const GpuContext& context, bool deterministic)
@@ -104,6 +116,7 @@ LtGemm::LtGemm(const GpuContext& context, bool deterministic)
   look_up(api_.desc_set, "cublasLtMatmulDescSetAttribute");
   look_up(api_.layout_create, "cublasLtMatrixLayoutCreate");
   look_up(api_.layout_destroy, "cublasLtMatrixLayoutDestroy");
+  look_up(api_.layout_set, "cublasLtMatrixLayoutSetAttribute");
   look_up(api_.preference_create, "cublasLtMatmulPreferenceCreate");
   look_up(api_.preference_destroy, "cublasLtMatmulPreferenceDestroy");
   look_up(api_.preference_set, "cublasLtMatmulPreferenceSetAttribute");
@@ -114,6 +127,7 @@ LtGemm::LtGemm(const GpuContext& context, bool deterministic)
 }
 
 LtGemm::~LtGemm() {
+  plans_.clear();
   if (handle_) api_.destroy(handle_);
 }
 
@@ -121,9 +135,26 @@ void LtGemm::check(cublasStatus_t status, const char* call) const {
   CHECK(status == CUBLAS_STATUS_SUCCESS, "{}: {}", call, api_.status_text(status));
 }
 
-cublasLtMatmulAlgo_t LtGemm::ask_heuristic(const GemmProblem& problem) const {
-  const int64_t rows = deterministic_ ? kDeterministicRows : problem.m;
-  const Plan plan(*this, problem, rows);
+LtGemm::Plan& LtGemm::plan_of(const GemmProblem& problem) {
+  const Key key = {.n = problem.n,
+                   .k = problem.k,
+                   .x_stride = problem.x_stride,
+                   .out_stride = problem.out_stride,
+                   .in_dtype = problem.in_dtype,
+                   .out_dtype = problem.out_dtype,
+                   .epilogue = problem.epilogue};
+  for (const auto& plan : plans_) {
+    if (plan->key == key) return *plan;
+  }
+  return *plans_.emplace_back(std::make_unique<Plan>(*this, key));
+}
+
+// The heuristic's first choice, asked once for each bucket of rows.
+cublasLtMatmulAlgo_t LtGemm::algorithm(const GemmProblem& problem, Plan& plan) const {
+  const int64_t rows = deterministic_ ? kDeterministicRows : gemm_row_bucket(problem.m);
+  if (const auto known = plan.algorithms.find(rows); known != plan.algorithms.end())
+    return known->second;
+  plan.set_rows(rows);
   cublasLtMatmulPreference_t preference = nullptr;
   check(api_.preference_create(&preference), "cublasLtMatmulPreferenceCreate");
   const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
@@ -147,27 +178,15 @@ cublasLtMatmulAlgo_t LtGemm::ask_heuristic(const GemmProblem& problem) const {
   CHECK(status == CUBLAS_STATUS_SUCCESS && found == 1,
         "cuBLASLt has no algorithm for {} rows, weight {}x{} of {}: {}", rows, problem.n, problem.k,
         to_string(problem.in_dtype), api_.status_text(status));
-  return best.algo;
-}
-
-cublasLtMatmulAlgo_t LtGemm::algorithm(const GemmProblem& problem) {
-  const Key key = {.m = deterministic_ ? kDeterministicRows : gemm_row_bucket(problem.m),
-                   .n = problem.n,
-                   .k = problem.k,
-                   .x_stride = problem.x_stride,
-                   .out_stride = problem.out_stride,
-                   .in_dtype = problem.in_dtype,
-                   .out_dtype = problem.out_dtype,
-                   .epilogue = problem.epilogue};
-  const auto known = std::ranges::find(chosen_, key, &std::pair<Key, cublasLtMatmulAlgo_t>::first);
-  if (known != chosen_.end()) return known->second;
-  return chosen_.emplace_back(key, ask_heuristic(problem)).second;
+  return plan.algorithms.emplace(rows, best.algo).first->second;
 }
 
 void LtGemm::run(const GemmProblem& problem) {
   if (problem.m == 0) return;
-  const cublasLtMatmulAlgo_t algo = algorithm(problem);
-  const Plan plan(*this, problem, problem.m);
+  Plan& plan = plan_of(problem);
+  if (problem.bias) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, problem.bias);
+  const cublasLtMatmulAlgo_t algo = algorithm(problem, plan);
+  plan.set_rows(problem.m);
   constexpr float kOne = 1;
   constexpr float kZero = 0;
   check(api_.matmul(handle_, plan.desc, &kOne, problem.weight, plan.weight, problem.x, plan.x,

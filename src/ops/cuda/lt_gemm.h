@@ -3,6 +3,7 @@
 
 #include <cublasLt.h>
 
+#include <memory>
 #include <vector>
 
 #include "base/dynamic_library.h"
@@ -57,14 +58,14 @@ class LtGemm {
     decltype(&::cublasLtMatmulDescSetAttribute) desc_set = nullptr;
     decltype(&::cublasLtMatrixLayoutCreate) layout_create = nullptr;
     decltype(&::cublasLtMatrixLayoutDestroy) layout_destroy = nullptr;
+    decltype(&::cublasLtMatrixLayoutSetAttribute) layout_set = nullptr;
     decltype(&::cublasLtMatmulPreferenceCreate) preference_create = nullptr;
     decltype(&::cublasLtMatmulPreferenceDestroy) preference_destroy = nullptr;
     decltype(&::cublasLtMatmulPreferenceSetAttribute) preference_set = nullptr;
     decltype(&::cublasLtGetStatusString) status_text = nullptr;
   };
-  // What a choice depends on.
+  // What descriptors depend on beside the rows.
   struct Key {
-    int64_t m = 0;  // the bucket that the rows fall into
     int64_t n = 0;
     int64_t k = 0;
     int64_t x_stride = 0;
@@ -75,11 +76,11 @@ class LtGemm {
 
     bool operator==(const Key&) const = default;
   };
-  struct Plan;  // descriptors of one call
+  struct Plan;  // descriptors, and an algorithm for each bucket of rows
 
   void check(cublasStatus_t status, const char* call) const;
-  cublasLtMatmulAlgo_t algorithm(const GemmProblem& problem);
-  cublasLtMatmulAlgo_t ask_heuristic(const GemmProblem& problem) const;
+  Plan& plan_of(const GemmProblem& problem);
+  cublasLtMatmulAlgo_t algorithm(const GemmProblem& problem, Plan& plan) const;
 
   const GpuContext& context_;
   bool deterministic_;
@@ -87,7 +88,7 @@ class LtGemm {
   Api api_;
   cublasLtHandle_t handle_ = nullptr;
   Buffer workspace_;
-  std::vector<std::pair<Key, cublasLtMatmulAlgo_t>> chosen_;
+  std::vector<std::unique_ptr<Plan>> plans_;
 };
 
 // The rows for which an algorithm is chosen once: fewer than an eighth more than `m`.
