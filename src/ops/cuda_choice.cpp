@@ -25,8 +25,8 @@ cuda::Function function_of(ActivationFunction f) {
 
 bool is_fused_into_product(ActivationFunction f, DType out) {
   if (f == ActivationFunction::kNone) return true;
-  const bool is_gelu = f == ActivationFunction::kGelu || f == ActivationFunction::kGeluTanh;
-  return is_gelu && out != DType::kF32;
+  if (f == ActivationFunction::kGelu) return out == DType::kBF16;
+  return f == ActivationFunction::kGeluTanh && out != DType::kF32;
 }
 
 std::optional<cuda::KernelLaunch> activation_kernel(ActivationFunction f, DType out, int64_t rows) {

@@ -12,8 +12,8 @@
 
 namespace millrace {
 
-// Whether the product itself applies `f`. cuBLASLt knows GELU in its tanh form alone; in 16 bits
-// both forms are one within the rounding of the result, in F32 they are not.
+// Whether the product itself applies `f`. cuBLASLt knows GELU in its tanh form alone, which is at
+// most 4.8e-4 off: less than the rounding of a bf16 value of 0.25, more than that of fp16 and F32.
 bool is_fused_into_product(ActivationFunction f, DType out);
 
 // The kernel behind a product of `rows` that does not apply `f` itself.

@@ -55,6 +55,8 @@ TEST(ActivationBehindProduct, IsAKernelWhereTheProductHasNone) {
   using F = ActivationFunction;
   EXPECT_EQ(activation_kernel(F::kNone, DType::kF32, 5), std::nullopt);
   EXPECT_EQ(activation_kernel(F::kGelu, DType::kBF16, 5), std::nullopt);
+  EXPECT_EQ(activation_kernel(F::kGeluTanh, DType::kF16, 5), std::nullopt);
+  EXPECT_EQ(activation_kernel(F::kGelu, DType::kF16, 5)->instance.name(), "smxx_activate<fp16, 1>");
   EXPECT_EQ(activation_kernel(F::kGelu, DType::kF32, 5)->instance.name(),
             "smxx_activate<float, 1>");
   EXPECT_EQ(activation_kernel(F::kTanh, DType::kF16, 5)->instance.name(), "smxx_activate<fp16, 5>");

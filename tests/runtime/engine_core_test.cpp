@@ -9,6 +9,7 @@
 
 #include "kernels/kernel_test.h"
 #include "runtime/fake_model.h"
+#include "support/errors.h"
 
 namespace millrace {
 namespace {
@@ -398,6 +399,81 @@ TEST_F(EngineCoreTest, AnAnswerThatCannotBeHandedOverDoesNoHarm) {
   EXPECT_EQ(error_text(answers.get(4)), "");
   await_idle();
   EXPECT_EQ(engine->stats().num_failed_steps, 0u);
+}
+
+// --- devices that work on their own --------------------------------------------------------------
+
+class TwoStepsTest : public EngineCoreTest {
+ protected:
+  void start_two_steps() {
+    const int64_t bytes = 2 * (kMaxTokens * FakeModel::kWidth * 4 + Arena::kAlignment);
+    auto runner = std::make_unique<ModelRunner>(
+        std::make_unique<TwoStepOps>(pool_, Buffer::host(bytes), most_in_flight),
+        std::make_unique<FakeModel>(model));
+    engine = std::make_unique<EngineCore>(
+        std::move(runner),
+        StepLimits{.max_num_tokens = kMaxTokens, .max_num_sequences = 1, .max_seq_len = 32},
+        [this] { ++num_lost; });
+  }
+
+  std::shared_ptr<std::atomic<int>> most_in_flight = std::make_shared<std::atomic<int>>(0);
+  std::atomic<int> num_lost{0};
+
+ private:
+  ThreadPool pool_{1};
+};
+
+TEST_F(TwoStepsTest, TheNextStepIsLaunchedBeforeTheLastIsCollected) {
+  start_two_steps();
+  submit_waiting(1);
+  for (int number = 2; number < 40; ++number) submit(number, {sequence_of(number)});
+  model->gate.open();
+  for (int number = 2; number < 40; ++number)
+    EXPECT_EQ(answers.get(number).rows[0], static_cast<float>(number));
+  await_idle();
+  EXPECT_EQ(*most_in_flight, 2);
+  submit(50, {sequence_of(50)});  // alone: nothing to wait for but itself
+  EXPECT_EQ(answers.get(50).rows[0], 50.0f);
+}
+
+TEST_F(TwoStepsTest, AStepThatCannotBeLaunchedLeavesTheOneInFlightAlone) {
+  start_two_steps();
+  submit_waiting(1);
+  submit(2, {sequence_of(2)});
+  submit(3, {sequence_of(FakeModel::kThrows)});
+  submit(4, {sequence_of(4)});
+  model->gate.open();
+  EXPECT_EQ(error_text(answers.get(3)), "as the test asked");
+  EXPECT_EQ(answers.get(2).rows[0], 2.0f);
+  EXPECT_EQ(answers.get(4).rows[0], 4.0f);
+}
+
+TEST_F(TwoStepsTest, StopAnswersWhatIsInFlight) {
+  start_two_steps();
+  submit_waiting(1);
+  std::thread stopper([&] { engine->stop(); });
+  await([&] { return !engine->healthy(kEver); });
+  model->gate.open();
+  stopper.join();
+  EXPECT_EQ(error_text(answers.get(1)), "");
+}
+
+TEST_F(TwoStepsTest, ALostDeviceFailsEverythingOnceAndIsTold) {
+  start_two_steps();
+  submit_waiting(1);
+  submit(2, {sequence_of(FakeModel::kLosesDevice)});
+  submit(3, {sequence_of(3)});
+  EXPECT_TRUE(engine->healthy(kEver));
+  model->gate.open();
+  EXPECT_EQ(error_code(answers.get(2)), ErrorCode::kUnavailable);
+  EXPECT_EQ(error_code(answers.get(3)), ErrorCode::kUnavailable);
+  await([&] { return num_lost > 0; });
+  EXPECT_FALSE(engine->healthy(kEver));
+  const Error refused = test::error_of([&] { submit(4, {sequence_of(4)}); });
+  EXPECT_EQ(refused.code(), ErrorCode::kUnavailable);
+  EXPECT_THAT(refused.message(), testing::HasSubstr("GPU failed"));
+  engine->stop();
+  EXPECT_EQ(num_lost, 1);
 }
 
 // --- the end -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ops/cpu/cpu_ops.h"
+#include "ops/cuda_backend.h"
 #include "runtime/model_runner.h"
 
 namespace millrace {
@@ -53,6 +54,7 @@ class FakeModel : public Model {
   static constexpr int32_t kGivesInfinity = -4;
   static constexpr int32_t kWaits = -5;      // at the gate
   static constexpr int32_t kLosesRows = -6;  // the output lacks a row
+  static constexpr int32_t kLosesDevice = -7;
   static constexpr int64_t kWidth = 3;
 
   // What the test and the engine thread share.
@@ -73,6 +75,7 @@ class FakeModel : public Model {
       note(first);
       if (first == kThrows) throw std::runtime_error("as the test asked");
       if (first == kThrowsANumber) throw 42;
+      if (first == kLosesDevice) throw DeviceLost(ErrorCode::kUnavailable, "the GPU failed");
       if (first == kWaits) state_->gate.pass();
       if (first == kLosesRows) rows = batch.num_sequences() - 1;
     }
@@ -108,6 +111,51 @@ class FakeModel : public Model {
   }
 
   std::shared_ptr<State> state_;
+};
+
+// Ops of a device that works on two steps at a time: results reach the host when they are waited
+// for.
+class TwoStepOps : public CpuOps {
+ public:
+  TwoStepOps(ThreadPool& pool, Buffer arena, std::shared_ptr<std::atomic<int>> most_in_flight)
+      : OpsContext(Device{}, Precision{}, Arena(arena.data(), arena.bytes(), Device{})),
+        CpuOps(pool, cpu::Isa::kPortable, Precision{}, 0),
+        arena_memory_(std::move(arena)),
+        most_in_flight_(std::move(most_in_flight)) {}
+
+  int max_steps_in_flight() const override { return 2; }
+
+  Tensor to_host(const Tensor& tensor) override {
+    Half& half = halves_[num_launched_ % 2];
+    const auto values = tensor.as<const float>();
+    half.pending.assign(values.begin(), values.end());
+    half.arrived.assign(values.size(), std::numeric_limits<float>::quiet_NaN());
+    return Tensor::contiguous(half.arrived.data(), DType::kF32, tensor.shape);
+  }
+
+  uint64_t end_step() override {
+    const int in_flight = static_cast<int>(num_launched_ + 1 - num_waited_);
+    if (in_flight > *most_in_flight_) *most_in_flight_ = in_flight;
+    return num_launched_++;
+  }
+
+  void wait_step(uint64_t step) override {
+    num_waited_ = step + 1;
+    Half& half = halves_[step % 2];
+    std::ranges::copy(half.pending, half.arrived.begin());
+  }
+
+ private:
+  struct Half {
+    std::vector<float> pending;
+    std::vector<float> arrived;
+  };
+
+  Buffer arena_memory_;
+  std::shared_ptr<std::atomic<int>> most_in_flight_;
+  uint64_t num_launched_ = 0;
+  uint64_t num_waited_ = 0;
+  Half halves_[2];
 };
 
 // The model over ops whose arena holds a step of `max_num_tokens`. `pool` outlives it.

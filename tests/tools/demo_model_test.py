@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.demo_model import render  # noqa: E402
+from tools.demo_model import fresh, render  # noqa: E402
 from tools.demo_model.evaluate import ROWS, items_of, parse  # noqa: E402
 from tools.demo_model.item import Item  # noqa: E402
 from tools.demo_model.mixture import MIXTURE, draw  # noqa: E402
@@ -137,6 +137,18 @@ class Data(unittest.TestCase):
             reply = parse(render.completion(item).removesuffix("<|im_end|>"))
             self.assertEqual((reply["content"], reply["calls"]), (item.answer, item.calls))
         self.assertEqual(parse('<tool_call>\n{"name": "x", \n</tool_call>')["calls"][0]["name"], "")
+
+    def test_fresh_wordings_are_new_and_say_fields_that_exist(self) -> None:
+        known = {text.lower() for p in all_phrases() for t in [*p.train, *p.held_out] for text in expansions(t)}
+        made = [text for texts in [*fresh.SENTENCES.values(), fresh.ASK, *fresh.REQUESTS.values()] for text in texts]
+        self.assertFalse([text for text in made if text.lower() in known])
+        for kind, texts in fresh.SENTENCES.items():
+            fields = set(pieces.FIELDS.findall("".join(texts)))
+            self.assertTrue(fields <= {*extraction.KEYS[kind], "S"} and extraction.MAIN[kind] in fields, kind)
+        self.assertEqual({t.names[0] for t in CATALOGUE}, set(fresh.REQUESTS))
+        for tool in CATALOGUE:
+            said = set(pieces.FIELDS.findall("".join(fresh.REQUESTS[tool.names[0]])))
+            self.assertLessEqual(said, set(tool.params), tool.names)
 
     def test_requests_made_of_pieces_say_what_is_called_for(self) -> None:
         w = words()
