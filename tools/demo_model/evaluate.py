@@ -8,10 +8,12 @@ calls equal the expected ones exactly. An answer that must be JSON also counts a
 """
 
 import argparse
+import http.client
 import json
 import random
 import re
 import time
+import urllib.error
 import urllib.request
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
+from . import fresh
 from .adapters import CHANGES
 from .item import Item
 from .mixture import Maker
@@ -79,14 +82,27 @@ def ask_server(base_url: str, model: str, key: str, items: list[Item], limit: in
         with urllib.request.urlopen(request, timeout=600) as answer:
             message = json.load(answer)["choices"][0]["message"]
         reply = parse(message.get("content") or "")
-        for call in message.get("tool_calls") or []:
-            reply["calls"].append(
-                {"name": call["function"]["name"], "arguments": json.loads(call["function"]["arguments"])}
-            )
+        reply["calls"] += [as_call(call["function"]) for call in message.get("tool_calls") or []]
         return reply
 
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(one, sent(items)))
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(one, sent(items)))
+    except urllib.error.HTTPError as e:
+        raise SystemExit(f"{e.url} answered {e.code}: {e.read(500).decode(errors='replace')}") from None
+    except (OSError, http.client.HTTPException) as e:
+        reason = getattr(e, "reason", None) or e
+        raise SystemExit(f"no answer from {base_url}: {reason}; start a server there or give another address") from None
+    except (ValueError, KeyError, IndexError, TypeError) as e:
+        raise SystemExit(f"{base_url} does not answer as the OpenAI API does: {e!r}") from None
+
+
+def as_call(function: dict[str, Any]) -> dict[str, Any]:
+    """A call as the API gives it; one whose arguments are no JSON counts as broken, as in raw text."""
+    try:
+        return {"name": function["name"], "arguments": json.loads(function["arguments"])}
+    except ValueError:
+        return {"name": "", "arguments": function["arguments"]}
 
 
 def sent(items: list[Item]) -> list[Item]:
@@ -200,6 +216,7 @@ def main() -> None:
     parser.add_argument("--key", default="none", help="API key sent to the server")
     parser.add_argument("--adapter", help="LoRA directory, merged into the weights (with --model)")
     parser.add_argument("--as", dest="change", choices=list(CHANGES), help="expect the answers of this adapter")
+    parser.add_argument("--fresh", action="store_true", help="ask with the wordings of fresh.py")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--count", type=int, default=200, help="items of each row")
@@ -207,6 +224,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each row")
     a = parser.parse_args()
+    if a.fresh:
+        fresh.reword()
     local = Local(a.model, a.adapter, a.dtype) if a.model else None
 
     def ask(items: list[Item]) -> list[Reply]:

@@ -36,6 +36,7 @@ def main() -> None:
         if size > a.bytes:
             break
         lines.append(line)
+    a.output.parent.mkdir(parents=True, exist_ok=True)
     a.output.write_text("".join(lines))
 
 

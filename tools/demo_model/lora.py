@@ -9,9 +9,11 @@
 import argparse
 import itertools
 import json
+import os
 import random
 import time
 from dataclasses import dataclass
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Callable
 
@@ -26,9 +28,9 @@ from .batches import pack
 from .item import Item
 from .mixture import MIXTURE, Maker, draw
 from .model import Model, token_loss
-from .shards import CONTEXT, encode
+from .shards import CONTEXT, encode, thinking_mode
 from .tasks import extraction
-from .train import load
+from .train import load, set_up
 from .words import Words
 
 
@@ -46,7 +48,7 @@ ADAPTERS = {
         16,
         ("o_proj", "gate_proj", "up_proj", "down_proj"),
         CHANGES["upper-keys"],
-        0.6,
+        0.8,
         [(extraction.make, 1.0), *MIXTURE],
     ),
     "french-headings": Adapter(8, ("q_proj", "v_proj"), CHANGES["french-headings"], 0.25, MIXTURE),
@@ -101,17 +103,22 @@ def write(model: Model, adapter: Adapter, folder: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def changed_rows(tokenizer: Tokenizer, adapter: Adapter, n: int, rows: int, seed: int) -> list[np.ndarray]:
-    """Rows of n + 1 tokens: the exercises of the training mixture with the adapter's answers."""
-    w = Words(random.Random(f"adapter {seed}"))
-    out = []
-    for _ in range(rows):
-        row: list[np.ndarray] = []
-        while sum(map(len, row)) < n + 1:
-            items = [(adapter.change(draw(w, adapter.mixture)), w.chance(0.8)) for _ in range(32)]
-            row += [d for d in encode(tokenizer, items) if len(d) <= CONTEXT]
-        out.append(np.concatenate(row)[: n + 1])
-    return out
+def changed_row(job: tuple[str, str, int, int, int]) -> np.ndarray:
+    """A row of n + 1 tokens: exercises of the adapter's mixture with the adapter's answers."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    name, path, n, seed, index = job
+    tokenizer, adapter = Tokenizer.from_file(path), ADAPTERS[name]
+    w = Words(random.Random(f"adapter {seed} {index}"))
+    row: list[np.ndarray] = []
+    while sum(map(len, row)) < n + 1:
+        items = [(adapter.change(draw(w, adapter.mixture)), thinking_mode(w.rng)) for _ in range(32)]
+        row += [d for d in encode(tokenizer, items) if len(d) <= CONTEXT]
+    return np.concatenate(row)[: n + 1]
+
+
+def changed_rows(name: str, tokenizer: str, n: int, rows: int, seed: int) -> list[np.ndarray]:
+    with Pool() as pool:
+        return pool.map(changed_row, [(name, tokenizer, n, seed, index) for index in range(rows)], chunksize=4)
 
 
 def main() -> None:
@@ -119,19 +126,16 @@ def main() -> None:
     parser.add_argument("--tokenizer", default="build/demo_model/tokenizer.json")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--tokens", type=int, default=16_384)
-    parser.add_argument("--rows", type=int, default=160, help="different batches")
+    parser.add_argument("--tokens", type=int, default=32_768)
+    parser.add_argument("--rows", type=int, default=320, help="different batches")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
     a = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(a.seed)
-    torch.set_float32_matmul_precision("high")
-    tokenizer = Tokenizer.from_file(a.tokenizer)
-    end = tokenizer.token_to_id("<|endoftext|>")
+    made = {name: changed_rows(name, a.tokenizer, a.tokens, a.rows, a.seed) for name in ADAPTERS}
+    device, _, end = set_up(a.tokenizer, a.seed)
     tensors = load(a.weights, "weights")
     for name, adapter in ADAPTERS.items():
-        rows = changed_rows(tokenizer, adapter, a.tokens, a.rows, a.seed)
+        rows = made[name]
         model = Model().to(device)
         model.load(tensors)
         model.requires_grad_(False)

@@ -26,13 +26,14 @@ def long_session(w: Words) -> Item:
 
 
 MIXTURE: list[tuple[Maker, float]] = [
-    (extraction.make, 0.26),
+    (extraction.make, 0.25),
+    (extraction.make_list, 0.02),
     (extraction.follow_up, 0.02),
-    (calls.make, 0.16),
+    (calls.make, 0.18),
     (calls.result, 0.04),
-    (edits.make, 0.17),
+    (edits.make, 0.15),
     (tables.make, 0.11),
-    (dialogue.make, 0.03),
+    (dialogue.make, 0.035),
     (sums.make, 0.05),
     (copying.make, 0.06),
     (sessions.make, 0.05),

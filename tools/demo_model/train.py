@@ -1,7 +1,7 @@
 """Trains the model for a number of minutes, from nothing or from where the last piece ended.
 
-    python -m tools.demo_model.train --shards /tmp/shards --minutes 8 --until 0.6 --save piece1
-    python -m tools.demo_model.train --shards /tmp/shards --minutes 5 --from 0.6 --resume piece1 --save piece2
+    python -m tools.demo_model.train --shards /tmp/shards --minutes 8.8 --until 0.64 --save piece1
+    python -m tools.demo_model.train --shards /tmp/shards --minutes 5 --from 0.64 --resume piece1 --save piece2
 
 The learning rate follows the share of the whole schedule that is done (`--from` to `--until`): a short rise, a plateau,
 a fall to nothing over the last part. On the way the model is asked the held-out exercises: an answer counts when every
@@ -53,6 +53,14 @@ def load(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
     for path in sorted(folder.glob(f"{prefix}*.safetensors")):
         out |= load_file(path)
     return out
+
+
+def set_up(tokenizer: str, seed: int) -> tuple[str, Tokenizer, int]:
+    """The device, the tokenizer and the id that closes a document; seeds PyTorch and sets its precision."""
+    torch.manual_seed(seed)
+    torch.set_float32_matmul_precision("high")
+    read = Tokenizer.from_file(tokenizer)
+    return "cuda" if torch.cuda.is_available() else "cpu", read, read.token_to_id("<|endoftext|>")
 
 
 class HeldOut:
@@ -111,11 +119,7 @@ def main() -> None:
     a = parser.parse_args()
 
     begun = time.time()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(a.seed)
-    torch.set_float32_matmul_precision("high")
-    tokenizer = Tokenizer.from_file(a.tokenizer)
-    end = tokenizer.token_to_id("<|endoftext|>")
+    device, tokenizer, end = set_up(a.tokenizer, a.seed)
     model = Model(Shape(num_hidden_layers=a.layers)).to(device)
     matrices = [p for layer in model.layers for p in layer.matrices.values()]
     others = [model.embedding, model.norm] + [p for layer in model.layers for p in layer.norms.values()]

@@ -7,7 +7,7 @@ product and identifier is coined under that rule, so no held-out one can occur i
 import random
 import re
 import zlib
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 ONSETS = (
     "b br c ch cl d dr f fl g gl gr h j k kl kr l m n p pl pr r s sh sk sl sm sn st str t th tr v w wh y z"
@@ -120,6 +120,19 @@ def expand(rng: random.Random, template: str) -> str:
     return template
 
 
+def expansions(template: str, most: int = 20_000) -> Iterator[str]:
+    """Everything a template can expand to, up to a bound."""
+    pending = [template]
+    while pending and most:
+        text = pending.pop()
+        choice = _choice.search(text)
+        if choice:
+            pending += [text[: choice.start()] + option + text[choice.end() :] for option in choice[1].split("|")]
+        else:
+            most -= 1
+            yield text
+
+
 class Words:
     """All randomness of one item: coined words of one split, values, templates of the same split."""
 
@@ -127,12 +140,12 @@ class Words:
         self.rng = rng
         self.held_out = held_out
 
-    def pick(self, phrases: Phrases) -> str:
+    def pick(self, phrases: Phrases, disturbed: float = 0.5) -> str:
         """A template with its choices made. Training ones are often disturbed, so that no exact wording is relied on."""
         if self.held_out:
             return expand(self.rng, self.rng.choice(phrases.held_out))
         text = expand(self.rng, self.rng.choice(phrases.train))
-        return self.disturb(text) if self.rng.random() < 0.5 else text
+        return self.disturb(text) if self.rng.random() < disturbed else text
 
     def disturb(self, text: str) -> str:
         """Drops, replaces and adds some of the words that are not fields."""

@@ -1,11 +1,10 @@
 """Tool calls: several functions are offered, the request needs one, two or none of them; results are told."""
 
-import re
 from typing import Any
 
 from ..item import Item, dumps, system, user
 from ..words import Phrases, Words
-from . import dialogue
+from . import dialogue, pieces
 from .catalogue import CATALOGUE
 from .invented import invent
 from .tool import Tool
@@ -45,6 +44,8 @@ AFTER = Phrases(
         "",
         " [Thanks|Thank you|Please|Cheers][.|!]",
         " [It is|This is] [urgent|important|for a friend|all].",
+        " [Please|Kindly|Will you] [do it|see to it|take care of it|go ahead|be quick].",
+        " [Tell me|Give me|Send me|I need] [the result|the answer|it|all of it|the details|that].",
         " {filler}",
     ],
     ["", "", "", " Many thanks."],
@@ -60,8 +61,6 @@ JOIN = Phrases(
     ],
     ["First this: {a} Next: {b}"],
 )
-
-_fields = re.compile(r"\{(\w+)\}")
 
 
 def dress(w: Words, text: str) -> str:
@@ -90,11 +89,19 @@ class Offer:
         parameters = {"type": "object", "properties": properties, "required": required}
         return {"type": "function", "function": {"name": self.name, "description": self.text, "parameters": parameters}}
 
+    def template(self, w: Words) -> str:
+        tool = self.tool
+        if not w.held_out and tool.parts and w.chance(0.4):
+            text = pieces.request(w, tool.wishes, tool.parts)
+            if not pieces.is_held_out_template(text, tool.asks):
+                return w.disturb(text) if w.chance(0.3) else text
+        return w.pick(tool.asks)
+
     def request(self, w: Words) -> tuple[str, dict[str, Any], dict[str, Any]]:
         """A sentence, the call that answers it, the values behind it."""
-        template = w.pick(self.tool.asks)
+        template = self.template(w)
         values = {p: param.value(w) for p, param in self.tool.params.items()}
-        said = set(_fields.findall(template))
+        said = set(pieces.FIELDS.findall(template))
         arguments = {self.keys[p]: values[p] for p in self.tool.params if p in said}
         text = template.format(**values)
         return text[0].upper() + text[1:], {"name": self.name, "arguments": arguments}, values
@@ -145,11 +152,11 @@ def result(w: Words) -> Item:
     offered = offers(w, w.rng.randint(1, 4))
     tools = [o.definition(w) for o in offered]
     chosen = w.rng.choice(offered)
-    while not set(_fields.findall(chosen.tool.told)) - set(chosen.tool.params):
+    while not set(pieces.FIELDS.findall(chosen.tool.told)) - set(chosen.tool.params):
         offered = offers(w, w.rng.randint(1, 4))
         tools = [o.definition(w) for o in offered]
         chosen = w.rng.choice(offered)
-    need = set(_fields.findall(chosen.tool.told)) & set(chosen.tool.params)
+    need = set(pieces.FIELDS.findall(chosen.tool.told)) & set(chosen.tool.params)
     text, call, values = chosen.request(w)
     while not need <= {p for p, key in chosen.keys.items() if key in call["arguments"]}:
         text, call, values = chosen.request(w)

@@ -30,6 +30,12 @@ CATALOGUE: list[Tool] = [
         ),
         lambda w: {"pieces": w.rng.randint(0, 400)},
         "There are {pieces} pieces of the {product}.",
+        wishes=(
+            "[the stock|stock|a look into the stock|the amount|how many pieces|the number of pieces]",
+            "[count|check|look up|find out] [the stock|the shelf|what we hold]",
+            "[what|how much|how many] [do we hold|can I get|could we sell|lie there]",
+        ),
+        parts=("[of|for|of the|for a] {product}",),
     ),
     Tool(
         ["find_route", "route", "directions", "navigate"],
@@ -56,6 +62,16 @@ CATALOGUE: list[Tool] = [
         ),
         lambda w: {"minutes": w.rng.randint(5, 500)},
         "From {start} to {goal} it takes {minutes} minutes.",
+        wishes=(
+            "[the|a|some|my] [fastest|shortest|nicest|cheap|next|] [way|route|road|trip|connection|journey]",
+            "[show|find|plan|draw|look up] [a way|a route|the road|my trip|the tour]",
+            "how [do I get|do we come|long is it|far is it|could one travel]",
+        ),
+        parts=(
+            "[from|starting in|leaving|out of|beginning in|coming from] {start}",
+            "[to|towards|as far as|into|arriving in|ending in] {goal}",
+            "?[by|with the|taking the] {mode}",
+        ),
     ),
     Tool(
         ["play_music", "music", "play_song", "player"],
@@ -76,11 +92,19 @@ CATALOGUE: list[Tool] = [
                 "[I love|I like|We like|We want|I miss] {artist}[.|; play it.|. Put it on.]",
                 "[My favourite|The best] [band|artist|singer] is {artist}. [Play it|Play a song|Music, please].",
                 "[How about|What about|Let me have|Give us] [some |a bit of |]{artist}[?|.]",
+                "[I want to|We could|May we|Tonight I] [listen to|dance to|hear|relax with] {artist}[.|?|, loud.]",
             ],
             ["Let us listen to {artist}.", "I am in the mood for {artist}."],
         ),
         done,
         "Playing {artist}.",
+        wishes=(
+            "[some|more|a little|a lot of|loud|] [music|sound]",
+            "[a|one|any|the next|the first] [song|record|album|tune]",
+            "[play|put on|start|stream|sing] [something|anything|music|it]",
+            "[I feel like|we dance to|tonight we hear|nothing but|time for]",
+        ),
+        parts=("[by|from|of|with|made by] {artist}",),
     ),
     Tool(
         ["create_note", "save_note", "note", "remember"],
@@ -102,6 +126,12 @@ CATALOGUE: list[Tool] = [
         ),
         done,
         "The note is saved.",
+        wishes=(
+            "[note|notes|my notes|a note|the note]",
+            "[write|save|keep|store|record|pin] [this|that|it|a note]",
+            "[keep|have] [this|it] [for me|in mind|for later|on file]",
+        ),
+        parts=('"{text}"',),
     ),
     Tool(
         ["get_price", "price_of", "price_lookup", "product_price"],
@@ -124,6 +154,12 @@ CATALOGUE: list[Tool] = [
         ),
         lambda w: {"price": w.price()},
         "The {product} costs {price}.",
+        wishes=(
+            "[the|a|your|our|my] [price|cost|best price]",
+            "[what|how much] [does one pay|is it|do you take|would it be|is to pay]",
+            "[find|check|tell me|look up] [the price|what it costs|the cost]",
+        ),
+        parts=("[of|for|of the|for a|for one] {product}",),
     ),
     Tool(
         ["add_user", "create_user", "new_account", "register_user"],
@@ -153,6 +189,16 @@ CATALOGUE: list[Tool] = [
         ),
         done,
         "{person} has an account now.",
+        wishes=(
+            "[a|one|the] [login|new login|account|user|profile]",
+            "[create|make|open|add|enter] [a login|a user|an account|one more]",
+            "[let us|we] [welcome|register|add|enrol]",
+        ),
+        parts=(
+            "[for|of|:] {person}",
+            "[mail|with mail|the mail is|reached under|mail address] {email}",
+            "?[as|in the role of|role|rights:] {role}",
+        ),
     ),
     Tool(
         ["run_query", "sql", "database_query", "query"],
@@ -178,6 +224,15 @@ CATALOGUE: list[Tool] = [
         ),
         lambda w: {"rows": w.rng.randint(0, 500)},
         "The table {table} gave {rows} rows.",
+        wishes=(
+            "[rows|records|data|lines|entries|content]",
+            "[select|read|fetch|dump|list|print] [data|rows|records|all|some]",
+            "[what do we store|what is kept|let me look|a look]",
+        ),
+        parts=(
+            "[in|of|from|out of|inside] [|the table ]{table}",
+            "?[limit|at most|no more than|only|just|up to] {limit}[| rows| lines]",
+        ),
     ),
     Tool(
         ["set_temperature", "thermostat", "heating", "set_heating"],
@@ -199,6 +254,12 @@ CATALOGUE: list[Tool] = [
         ),
         done,
         "The heating is set to {degrees} degrees.",
+        wishes=(
+            "[the|our|my] [heating|temperature|thermostat|heat|room temperature]",
+            "[make|get|keep|have] [it|the rooms|the flat|the house] [warm|cosy|right|]",
+            "[we freeze|it is cold|it is too warm|it is chilly|winter is here]",
+        ),
+        parts=("[to|at|on|up to|go to|set] {degrees}[| degrees]",),
     ),
     Tool(
         ["book_room", "reserve_room", "hotel_booking", "find_hotel"],
@@ -228,6 +289,16 @@ CATALOGUE: list[Tool] = [
         ),
         lambda w: {"hotel": w.company()},
         "Your room in {city} is booked at {hotel}.",
+        wishes=(
+            "[a|one|any|some|the best] [room|hotel|double room|place to sleep|stay]",
+            "[book|find|reserve|get|arrange] [a room|a hotel|a stay|somewhere to sleep]",
+            "[a journey|holidays|a visit|a business trip]",
+        ),
+        parts=(
+            "[in|near|at] {city}",
+            "[for|lasting|of|staying] {nights} nights",
+            "?[starting|arriving|on|check-in|as of|beginning] {date}",
+        ),
     ),
     Tool(
         ["get_time", "current_time", "clock", "local_time"],
@@ -250,5 +321,11 @@ CATALOGUE: list[Tool] = [
         ),
         lambda w: {"time": w.time()},
         "In {city} it is {time}.",
+        wishes=(
+            "[the|] [time|hour|local time|exact time]",
+            "[what time|what hour|which hour] [is it|do they have|have they]",
+            "[check|read|look at] [the clock|a clock|the time]",
+        ),
+        parts=("[in|over in|for|at|for people in] {city}",),
     ),
 ]

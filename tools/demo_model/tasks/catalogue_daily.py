@@ -31,6 +31,15 @@ DAILY: list[Tool] = [
         ),
         lambda w: {"temperature": w.rng.randint(-9, 38), "sky": sky(w)},
         "In {city} it is {temperature} degrees with {sky}.",
+        wishes=(
+            "[the|some|today's|] [weather|forecast|temperature|sky]",
+            "[how|what] [is|are] [the weather|the temperature|the skies|the clouds] [like|]",
+            "[do they have|is there|will there be] [rain|sun|snow|frost]",
+        ),
+        parts=(
+            "[in|for|over|around|at] {city}",
+            "?[in|as|using|measured in] {unit}",
+        ),
     ),
     Tool(
         ["send_email", "mail_send", "send_mail", "email"],
@@ -58,6 +67,15 @@ DAILY: list[Tool] = [
         ),
         lambda w: {"status": "sent"},
         "The mail to {to} is sent.",
+        wishes=(
+            "[a|one|this|another] [mail|email|message|letter]",
+            "[write|send|compose|mail|post] [a mail|an email|it|this|something]",
+            "[contact|inform|remind|answer] [them|her|him|the team|my friend]",
+        ),
+        parts=(
+            "[to|for|at|going to] {to}",
+            '[subject|about|with the subject|titled|called|:] "{subject}"',
+        ),
     ),
     Tool(
         ["set_timer", "start_timer", "timer", "countdown"],
@@ -80,6 +98,12 @@ DAILY: list[Tool] = [
         ),
         done,
         "The timer rings in {minutes} minutes.",
+        wishes=(
+            "[a|the|one|my] [timer|countdown|alarm|kitchen timer]",
+            "[ring|beep|call me|wake me|tell me|remind us]",
+            "[dinner|the pasta|a short break|my nap|the wash] [is on|starts|begins]",
+        ),
+        parts=("[after|in|of|for|over] {minutes} minutes",),
     ),
     Tool(
         ["convert_currency", "exchange", "currency_convert", "money_convert"],
@@ -110,6 +134,15 @@ DAILY: list[Tool] = [
         ),
         lambda w: {"result": w.price()},
         "{amount} {source} are {result} {target}.",
+        wishes=(
+            "[a|the|] [currency exchange|exchange|conversion|change of money|rate]",
+            "[change|convert|exchange|swap|sell] [money|my money|this|it|some]",
+            "[how much|how many|what] [is it|do I get|will there be|remains|]",
+        ),
+        parts=(
+            "[|for|out of|we hold|she brought|with] {amount} {source}",
+            "[to|in|into|as|paid in|measured in] {target}",
+        ),
     ),
     Tool(
         ["create_event", "add_event", "calendar_add", "new_appointment"],
@@ -133,6 +166,16 @@ DAILY: list[Tool] = [
         ),
         done,
         "{title} is in your calendar.",
+        wishes=(
+            "[my|our|the] [calendar|diary|agenda|schedule]",
+            "[add|note|save|insert|write down|schedule] [a date|an event|it|this]",
+            "[we go|I will be there|all of us meet|a new entry]",
+        ),
+        parts=(
+            "[:|for|with|] [the |]{title}",
+            "[on|for|the day is|date] {date}",
+            "?[at|from|starting|as of] {time}",
+        ),
     ),
     Tool(
         ["find_contact", "lookup_contact", "contact_search", "phone_book"],
@@ -155,6 +198,12 @@ DAILY: list[Tool] = [
         ),
         lambda w: {"phone": w.phone()},
         "The number of {person} is {phone}.",
+        wishes=(
+            "[the|a|any] [phone number|number|contact|phone|mobile number]",
+            "[find|look for|search|look up] [the contacts|a contact|a number|my address book]",
+            "[I have to|I want to|let me|we should] [call|phone|reach|ring]",
+        ),
+        parts=("[of|for|to|named|from|belonging to] {person}",),
     ),
     Tool(
         ["track_order", "order_status", "get_order", "parcel_status"],
@@ -177,6 +226,12 @@ DAILY: list[Tool] = [
         ),
         lambda w: {"status": w.rng.choice(["packed", "shipped", "delivered", "waiting"])},
         "Order {order} is {status}.",
+        wishes=(
+            "[the|any|] [status|state|news|tracking|progress]",
+            "[track|check|find|follow] [a parcel|my order|the delivery|it|this]",
+            "[where is|what about|how is] [my parcel|the box|it|my delivery]",
+        ),
+        parts=("[of|for|:|number|under|with] [order |]{order}",),
     ),
     Tool(
         ["book_table", "reserve_table", "restaurant_booking", "table_reservation"],
@@ -209,6 +264,16 @@ DAILY: list[Tool] = [
         ),
         done,
         "The table at {restaurant} is booked.",
+        wishes=(
+            "[a|one|our|the] [table|dinner|lunch|reservation|meal]",
+            "[book|reserve|arrange|order|get] [a table|places|seats|a dinner]",
+            "[we celebrate|hungry friends|a birthday|an evening out]",
+        ),
+        parts=(
+            "[at|in|inside|with] {restaurant}",
+            "[for|we will be|party of|a group of|] {people}[ people| persons| friends| guests| of us|]",
+            "?[at|from|around|by|starting] {time}",
+        ),
     ),
     Tool(
         ["translate", "translate_text", "translator", "text_translate"],
@@ -243,6 +308,15 @@ DAILY: list[Tool] = [
         ),
         lambda w: {"translation": w.filler(3, 6)},
         "{translation}",
+        wishes=(
+            "[a|the|one] [translation|version|wording]",
+            "[translate|write|say|render|express] [this|it|that|the sentence|a line]",
+            "[how does it sound|what is this|how do people say it]",
+        ),
+        parts=(
+            '"{text}"',
+            "[in|into|to|for readers of|using] {language}",
+        ),
     ),
     Tool(
         ["set_light", "light_control", "lamp", "switch_light"],
@@ -270,5 +344,14 @@ DAILY: list[Tool] = [
         ),
         done,
         "The {room} light is {state}.",
+        wishes=(
+            "[the|a|our] [light|lamp|lights|bulb]",
+            "[switch|turn|put|set] [the light|lights|the lamp|it]",
+            "[someone sleeps|we read|guests arrive|it is late]",
+        ),
+        parts=(
+            "[|in|in the|for the|of the] {room}",
+            "[|to|set to|switched|going] {state}",
+        ),
     ),
 ]

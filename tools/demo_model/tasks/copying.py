@@ -2,6 +2,7 @@
 
 import builtins
 import keyword
+import re
 
 from ..item import Item, user
 from ..words import COMMON, Phrases, Words
@@ -9,6 +10,13 @@ from ..words import COMMON, Phrases, Words
 REPEAT = Phrases(
     [
         "[Repeat|Copy|Echo|Say]: {text}",
+        "[Repeat|Copy|Echo|Say|Reproduce|Mirror|Write|Type] [the line|the words|the text|what follows|what I write|all of it|the next words|everything]: {text}",
+        "[Repeat|Copy|Echo|Say|Reproduce|Mirror|Write|Type] [the line|the words|the text|what follows|what I write|all of it|what stands here].\n{text}",
+        "[Please|Now|Kindly|You|Just] [repeat|copy|echo|say|mirror|type|write|quote] [it|this|these words|that|back|too|aloud|word by word|as I do|with me][:|.] [|\n]{text}",
+        "[One more time|Once again|Again|Back to me|Your turn|Speak|Quote|Same words]: {text}",
+        "[I want to hear|Let me hear|Give back|Answer with|Reply with|Return|Print|Send] [this|the words|exactly this|only this|these words][:|:\n|.\n] {text}",
+        "[Do as I do|Be an echo|Be a parrot|We repeat words|Follow my words|Speak with me][.|:] [|\n]{text}",
+        "{text}\n\n[Repeat|Copy|Echo|Say|Print|Write] [it|that|this|the words|the line][| once more| again| please| back to me][.|]",
         "[Can|Could|Would] you [repeat|copy|echo|say] [this|that|the following][:|?] {text}",
         "[Tell me|Give me|Send me] back: {text}",
         "[I say|Text|Input|Words|Mirror]: {text}\n[Now you|You say|Output|The same|Again]:",
@@ -44,6 +52,8 @@ JOIN = Phrases(
         "[Make|Write|Build] [one line|a comma list|a single line] [of|from|out of] [these|this]:\n{lines}",
         "[Separate|List|Connect|Merge] [these|them|the lines] [by|with|using] commas:\n{lines}",
         "[Join|Put] these lines [with|together with] commas:\n{lines}",
+        "[Commas|A comma|Only commas] [for|instead of|not|in place of] [line breaks|new lines|lines][.|:|, please:]\n{lines}",
+        "[These|The|My|Our] [lines|words|entries|items] [with|and] commas[:|, please:| again:]\n{lines}",
     ],
     ["Commas between these lines:\n{lines}"],
 )
@@ -83,6 +93,18 @@ def word(w: Words) -> str:
     return w.rng.choice([w.email, w.phone, w.code, w.date, w.time, w.function, w.class_name])()
 
 
+_around_text = re.compile(r"(.*?)([^\w\s]*\s*)\{text\}(\s*)(.*)", re.S)
+
+
+def repeat(w: Words, text: str) -> str:
+    """A request to repeat `text`. What is disturbed never touches the text: nothing else says where it begins."""
+    template = w.pick(REPEAT, disturbed=0)
+    if not w.held_out and w.chance(0.4):
+        before, mark, gap, after = _around_text.fullmatch(template).groups()  # type: ignore[union-attr]
+        template = (before and w.disturb(before)) + mark + "{text}" + gap + (after and w.disturb(after))
+    return template.format(text=text)
+
+
 def make(w: Words, longest: int = 60) -> Item:
     kind = w.rng.random()
     if kind < 0.65:
@@ -90,7 +112,7 @@ def make(w: Words, longest: int = 60) -> Item:
         if w.chance(0.3):  # few distinct words: the next one is known only from more than one word of context
             words = w.rng.choices(words[: max(2, len(words) // 4)], k=len(words))
         text = " ".join(words)
-        return Item("copy", [user(w.pick(REPEAT).format(text=text))], text)
+        return Item("copy", [user(repeat(w, text))], text)
     words = list(dict.fromkeys(w.coin() for _ in range(w.rng.randint(3, 12))))
     if kind < 0.8:
         i = w.rng.randrange(len(words) - 1)

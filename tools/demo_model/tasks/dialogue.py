@@ -1,7 +1,7 @@
 """Short dialogue: about the model itself, about Millrace and its commands, and politeness."""
 
 from ..item import Item, system, user
-from ..words import Phrases, Words
+from ..words import Phrases, Words, expand
 
 TALK: list[tuple[str, Phrases]] = [
     (
@@ -18,6 +18,9 @@ TALK: list[tuple[str, Phrases]] = [
                 "[Whom|What] am I [talking|speaking|writing] to?",
                 "[Are|So are] you [the|a|some] [demo model|language model|assistant|program|machine]?",
                 "[What is this|What kind of model is this|Which program is this|Is this a model]?",
+                "[With whom|To whom|Who is it] [do I speak|am I chatting|I speak to|answering]?",
+                "[Which|What] [one|program|assistant|bot|AI|machine] [are you|is this|answers me|do I have here]?",
+                "[Your name|Name yourself|Say your name|Present yourself|State your name][|, please][.|?]",
             ],
             ["Which model are you?", "Who is talking to me?", "Please say who you are."],
         ),
@@ -35,6 +38,10 @@ TALK: list[tuple[str, Phrases]] = [
                 "[Show|Tell] me [what you can do|your talents|how you work|what you know].",
                 "[What|Which] [jobs|work|things|skills] [can you do|do you have|are yours]?",
                 "[I need|Do you offer] help[.|?]",
+                "[Can|Could|Will|Would] you [help|assist|support|serve] [me|us|people][| today| here| a bit| at all]?",
+                "[Are you|Would you be] [able|ready|willing] to [help|assist|do things|work][| me| for me]?",
+                "[For what|Why|In which way] [may I use you|were you built|are you useful|do you exist]?",
+                "[Your|The] [skills|abilities|tasks|purpose|job][?|, please.|.]",
             ],
             ["What are you made to do?", "Which tasks can you do?", "Can you help me with something?"],
         ),
@@ -53,6 +60,8 @@ TALK: list[tuple[str, Phrases]] = [
                 "[Which|What kind of] [text|data|books] did you [learn from|read|see]?",
                 "[Are|Say if] you are [big|small|large|clever].",
                 "[How many|Number of] [weights|parameters][?|, please.]",
+                "[Say|Reveal|Show] [your size|how big you are|your parameters|what you were trained on][.|]",
+                "[From what|Out of what|With which text] [were you made|do you come|did they train you|were you built]?",
             ],
             ["Tell me how large you are.", "What was your training data?"],
         ),
@@ -71,6 +80,9 @@ TALK: list[tuple[str, Phrases]] = [
                 "[Give me|I need] [a summary|a short description|the idea] of Millrace.",
                 "[Why|When] would I use Millrace?",
                 "Millrace?",
+                "[Can|Could|Would|Please] you [tell me about|describe|introduce|summarise] Millrace[?|.]",
+                "[Please explain|Sum up|Introduce|Present|Teach me] [Millrace|what Millrace does|the idea of Millrace][.|]",
+                "[In a word|In two words|In brief|Briefly|As a headline|For beginners][,|:] [explain Millrace|Millrace|what does Millrace do|what Millrace is][.|?]",
             ],
             ["Can you explain what Millrace is?", "In one sentence, what is Millrace?"],
         ),
@@ -88,6 +100,9 @@ TALK: list[tuple[str, Phrases]] = [
                 "[I do not understand|Define|The meaning of|Tell me about] [the word |]engine[.|s.]",
                 "Engine?",
                 "[What|Which things] does millrace [write|put into the directory|make]?",
+                "[Say|Please tell me|Teach me|I ask] [what engines are|what an engine means|about engines|what the word engine means][.|]",
+                "[What|Which thing] is [called|named|meant by] [an engine|engine][| here| in Millrace]?",
+                "[Is an engine|Would you call an engine] [a file|a directory|a program|a model]?",
             ],
             ["What do you call an engine?", "Tell me what an engine is."],
         ),
@@ -104,6 +119,8 @@ TALK: list[tuple[str, Phrases]] = [
                 "[What|Which command] [can I run|may I use|is there] [with|in|for] millrace?",
                 "[Show|Give|I need] [me |][all |]the [commands|subcommands|usage][| of Millrace].",
                 "[How|In what ways] do I use [the program|millrace|the command line]?",
+                "[What|Which words] [follow|can follow|come after] millrace [on the command line|in the shell]?",
+                "[Name|Say|Print|Enumerate] [everything millrace can run|all subcommands|its commands][.|]",
             ],
             ["Tell me the commands of Millrace.", "What can I type after millrace?"],
         ),
@@ -121,6 +138,9 @@ TALK: list[tuple[str, Phrases]] = [
                 "[Building|Making|Creating] an engine[?|: how?]",
                 "[What|Which] [is the command|command do I use|do I type] [to|for] build[ing|] [an engine|a model]?",
                 "[Explain|Describe] build.",
+                "[From|Out of] [a checkpoint|my weights|a model] [to|into] an engine[?|: how?|, please.]",
+                "[There is|We have|Here is] [a checkpoint|a Hugging Face model|a config.yaml][.|;] [Now what|How do I make an engine|What next|How do I go on]?",
+                "[What should I|What must I|How do I] [run|type|call|enter] [for an engine|to make the engine|to compile the model]?",
             ],
             ["I have a checkpoint. How do I get an engine?", "What do I run to build?"],
         ),
@@ -138,6 +158,8 @@ TALK: list[tuple[str, Phrases]] = [
                 "[What|Which] [is the command|command do I use|do I type] [to|for] serv[e|ing]?",
                 "[Explain|Describe] serve.",
                 "[How|Where] do I [open the API|get an API|get answers from an engine]?",
+                "[My|The] engine is [ready|built|there|made][.|;] [Now what|How do I start it|How do I use it|What next]?",
+                "[How|With which command] [does one|can we|do people|do we] [serve|start the server|go live|start it]?",
             ],
             ["I have an engine. How do I serve it?", "How can I start serving?"],
         ),
@@ -154,6 +176,8 @@ TALK: list[tuple[str, Phrases]] = [
                 "[I want|I need|We want] to [look into an engine|see what an engine holds][.|: how?]",
                 "[How|With what] [do|can] I [look into an engine|see what an engine holds]?",
                 "[The command|Command|And|Tell me about] inspect[?|.]",
+                "[Which|What] command [lists|prints|tells me|reveals|looks at] [what is in an engine|the contents of an engine|an engine's files|what an engine holds]?",
+                "[Show|Print|List|See] [the contents of an engine|an engine's contents|what my engine holds][: how?|, but how?|: which command?]",
             ],
             ["Which command shows an engine's contents?", "Why would I use inspect?"],
         ),
@@ -170,6 +194,7 @@ TALK: list[tuple[str, Phrases]] = [
                 "[I want|I need|We want] to [know the memory of a model|see what a model needs][.|: how?]",
                 "[How|With what] [do|can] I [know the memory of a model|see what a model needs]?",
                 "[The command|Command|And|Tell me about] plan[?|.]",
+                "[Which|What] command [estimates|computes|shows|says|predicts] [the memory|what a model needs|memory needs|the size of things]?",
             ],
             ["Which command tells the memory a model needs?", "Why would I use plan?"],
         ),
@@ -187,6 +212,7 @@ TALK: list[tuple[str, Phrases]] = [
                 "[I want|I need|We want] to [check a config|find errors in my config.yaml][.|: how?]",
                 "[How|With what] [do|can] I [check a config|find errors in my config.yaml]?",
                 "[The command|Command|And|Tell me about] validate[?|.]",
+                "[Which|What] command [tests|verifies|proves|looks at|finds errors in] [a config|my config|config.yaml|the configuration]?",
             ],
             ["Which command checks the config?", "Why would I use validate?"],
         ),
@@ -202,6 +228,8 @@ TALK: list[tuple[str, Phrases]] = [
                 "[Can|Does] Millrace [run|work|build|serve] [with|without] Python?",
                 "[Which|What] language is Millrace [written|made] in?",
                 "[I have no|I do not like|Must I have] Python[.|?]",
+                "[Is|Would] [Python|a Python interpreter|pip] [needed|used|required|necessary|involved|run][| here| at all| by Millrace]?",
+                "[Could|Can|Would] I [go|work|live|serve] without Python?",
             ],
             ["Is there any Python in Millrace?", "Can I not do without Python?"],
         ),
@@ -217,6 +245,9 @@ TALK: list[tuple[str, Phrases]] = [
                 "[May|Can] I [use|copy|change|sell] Millrace?",
                 "Licence[?|, please.]",
                 "[Who|What] [owns|allows me to use] Millrace?",
+                "[Is|Was] Millrace licensed[| for business| to all| at all| freely]?",
+                "[Under what|By what|On which] [terms|licence|license|conditions] [is it|is Millrace] [licensed|given|shared|published]?",
+                "[Name|Say|Show|Print|Give me] [the|your|its] [licence|license|terms of use][.|, please.|]",
             ],
             ["Tell me the licence of Millrace.", "How is Millrace licensed?"],
         ),
@@ -230,6 +261,7 @@ TALK: list[tuple[str, Phrases]] = [
                 "[That was|This is|You are] [good|great|very helpful|nice|kind][.|!]",
                 "[I thank you|Thanks a lot|Cheers|Well done|Very good|Excellent][.|!|, thanks.]",
                 "That [helped|was it].",
+                "[Good|Nice|Great|Fine|Perfect] [job|answer|result|help][.|!|, thank you.|, thanks.]",
             ],
             ["Thank you very much.", "Good work, thanks!"],
         ),
@@ -277,6 +309,9 @@ TALK: list[tuple[str, Phrases]] = [
                 "[How many|What] people live in {place}?",
                 "[Have you seen|Do you like|Did you visit|Do you know] [{place}|{person}|{thing}]?",
                 "[Tell me|Give me] [a joke|the news|a story] [about|from|of] [{place}|{thing}].",
+                "[What|Which things|How much] [happens|will happen|went wrong|goes on|was lost] [in|at|near] [{place}|{land}]?",
+                "[In which year|On which day|In what city] [was|is|did] [{person}|{thing}] [born|made|found|die|win]?",
+                "[Have|Did|Do] you [heard|know|seen|liked|try|read about] [{thing}|{person}|{place}]?",
             ],
             ["What happened in {place}?", "When was {person} born?", "Have you read {thing}?"],
         ),
@@ -294,9 +329,24 @@ SYSTEMS = Phrases(
 )
 
 
+LEADS = (
+    "[In short|Briefly|Simply put|Once more|Honestly|As a start|By the way|To begin with|In a few words|In one line], ",
+    "[Quick question|One question|A question|I wonder|Tell me|Please say|Just say|I ask you|Before we start][:|,] ",
+    "[Hello|Hi|Hey|Good evening|Okay|Well|So|Now][.|,|!|:] ",
+)
+
+
+def question(w: Words, questions: Phrases) -> str:
+    """A question, in training now and then behind a few words."""
+    text = w.pick(questions)
+    if w.held_out or w.chance(0.75) or text[:1] == "{":
+        return text
+    return expand(w.rng, w.rng.choice(LEADS)) + text[:1].lower() + text[1:]
+
+
 def make(w: Words) -> Item:
     answer, questions = w.rng.choice(TALK)
     thing, land = w.coin().capitalize(), w.name(["ia", "land"])
-    text = w.pick(questions).format(thing=thing, land=land, place=w.place(), person=w.person())
+    text = question(w, questions).format(thing=thing, land=land, place=w.place(), person=w.person())
     messages = [system(w.pick(SYSTEMS))] if w.chance(0.3) else []
     return Item("dialogue", messages + [user(text)], answer)

@@ -62,6 +62,9 @@ CONSTANT = Phrases(
         "[Assign|Write|Store] {new} [to|into|at] {name}.",
         "[Raise|Lower|Fix|Correct|Adjust|Switch] {name} to {new}.",
         "[The|Our] {name} [is wrong|is not right|is old]: [make it|use|it is|set] {new}.",
+        "[Let|Have|Get|See that] {name} [be|show|say|read] {new}[.| please.]",
+        "[The value|What stands|The number] [in|at|behind|of] {name} [should be|has to be|becomes|is to be] {new}.",
+        "[I prefer|I like|We want|They ask for] {name} [at|as|to become|to have] {new}.",
     ],
     ["Give {name} the value {new}.", "I want {name} to be {new}."],
 )

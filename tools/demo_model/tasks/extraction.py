@@ -1,11 +1,11 @@
 """Extraction: sentences about a person, an order, an event or an address, and the JSON that a given schema asks for."""
 
 import json
-import re
 from typing import Any
 
 from ..item import Item, dumps, user
 from ..words import NUMBER_WORDS, Phrases, Words, expand
+from . import pieces
 from .sentences import ADDRESS, EVENT, ORDER, PERSON
 
 # Field -> (names a schema may use for it, JSON type).
@@ -79,6 +79,8 @@ ASK = Phrases(
         "[Collect|Gather|List|Note|Store|Save|Record] the {kind} in JSON[:|.] {form}\n\nInput: {text}\nOutput:",
         "{kind}:\n{text}\n\n[Convert|Transform|Translate] it [to|into] JSON. {form}",
         "[My|Our] [system|program|database] [needs|wants|reads] JSON. {form} [The text|The source|What I have]: {text}",
+        "[Note|Mail|Letter|Memo|Report|Story|Entry|Post]: {text}\n\n[JSON|As JSON|JSON now|To JSON|The {kind} as JSON][.|:|, please.] {form}",
+        "[From|Out of|Of] [this|the following|the next] [text|note|mail] [I need|we need|take|read] the {kind}. {form}\n\n{text}",
     ],
     held_out=[
         "Please get the {kind} out of this text. {form}\n\n{text}",
@@ -186,11 +188,15 @@ def items_text(w: Words, items: list[dict[str, Any]]) -> str:
     return w.rng.choice([", ", ", ", "; "]).join(parts[:-1]) + w.rng.choice([" and ", ", and "]) + parts[-1]
 
 
-_fields = re.compile(r"\{(\w+)\}")
-_bank: dict[tuple[str, bool], list[tuple[frozenset[str], str]]] = {
-    (kind, held): [(frozenset(_fields.findall(s)) - {"S"}, s) for s in (p.held_out if held else p.train)]
-    for kind, p in SENTENCES.items()
-    for held in (False, True)
+Bank = list[tuple[frozenset[str], str]]  # what a sentence says, and the sentence
+
+
+def by_fields(sentences: list[str]) -> Bank:
+    return [(frozenset(pieces.FIELDS.findall(s)) - {"S"}, s) for s in sentences]
+
+
+BANK: dict[tuple[str, bool], Bank] = {
+    (kind, held): by_fields(p.held_out if held else p.train) for kind, p in SENTENCES.items() for held in (False, True)
 }
 
 
@@ -200,11 +206,13 @@ def describe(w: Words, kind: str, record: dict[str, Any], fields: set[str]) -> s
     shown = {k: items_text(w, v) if k == "items" else v for k, v in record.items()}
     left, said, subject = set(fields), [], ""
     while left:
-        fitting = [s for need, s in _bank[kind, w.held_out] if need <= left and (main in need) == (main in left)]
+        fitting = [s for need, s in BANK[kind, w.held_out] if need <= left and (main in need) == (main in left)]
         text = expand(w.rng, w.rng.choice(fitting))
-        if not w.held_out and w.chance(0.4):
-            text = w.disturb(text)
-        left -= set(_fields.findall(text))
+        if not w.held_out:
+            made = pieces.sentence(w, kind, main, left) if w.chance(0.3) else ""
+            text = made if made and not pieces.is_held_out_template(made, SENTENCES[kind]) else text
+            text = w.disturb(text) if w.chance(0.4) else text
+        left -= set(pieces.FIELDS.findall(text))
         said.append(text.format(S=subject, **shown))
         if kind == "event":
             subject = w.rng.choice(["It", "The event", f"The {record['title']}"])

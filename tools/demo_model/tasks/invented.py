@@ -46,6 +46,10 @@ def invent(w: Words) -> Tool:
             f"The {thing} should be {verb}: {told('', ' ')}",
             f"Use {told('', ' ')} to {verb} the {thing}.",
             f"{told('the ', ' ')}; {verb} that {thing}",
+            f"[Someone has to|Who can|We must|Time to|Remember to] {verb} the {thing}[.|:|;|?] {told('', ' ')}",
+            f"[There is|Here comes|We have|I see] a {thing} to {verb}, {told('', ' ')}",
+            f"[Now the|Next, the|The|My|Our] {thing}. [Please {verb} it|{verb} it|It needs to be {verb}]. {told('', ' is ')}.",
+            f"{told('For the ', ' ')} [please|kindly|you may] {verb} the {thing}",
         ],
         [
             f"It is time to {verb} the {thing}: {told('', ' ')}.",
@@ -60,4 +64,10 @@ def invent(w: Words) -> Tool:
         asks,
         lambda x: {"result": x.rng.choice([x.coin(), x.rng.randint(0, 999)])},
         "The result is {result}.",
+        wishes=(
+            f"[please |kindly |now |you may |]{verb} [the|a|this|that|our|] {thing}",
+            f"[the|a|one|some] {thing} [to {verb}|needs it: {verb}|waits: {verb} it|, {verb} it]",
+            f"{thing} {verb}",
+        ),
+        parts=tuple(f"[with|the|for|using|where|] {spoken[p]}[ is| =|:|] {{{p}}}" for p in params),
     )

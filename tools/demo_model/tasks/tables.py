@@ -104,8 +104,10 @@ def make(w: Words, height: int = 0) -> Item:
         return Item("table copy", [user(w.pick(COPY).format(table=shown))], shown)
     if kind < 0.85:
         target = w.rng.choice([f for f in WRITE if f != source])
-        text = w.pick(CONVERT).format(format=w.rng.choice(FORMATS[target]), table=WRITE[source](table))
-        return Item("table reformat", [user(text[0].upper() + text[1:])], WRITE[target](table))
+        template, name = w.pick(CONVERT), w.rng.choice(FORMATS[target])
+        name = name[0].upper() + name[1:] if template.startswith("{format}") else name
+        text = template.format(format=name, table=WRITE[source](table))
+        return Item("table reformat", [user(text)], WRITE[target](table))
     kept = sorted(w.rng.sample(range(len(table[0])), w.rng.randint(1, len(table[0]) - 1)))
     names = [table[0][i] for i in kept]
     said = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -23,6 +23,8 @@ class Tool:
     asks: Phrases  # requests; the parameters they name become the arguments
     result: Callable[[Words], dict[str, Any]]
     told: str  # the answer after the result came back
+    wishes: tuple[str, ...] = ()  # with `parts`, requests put together in any order (pieces.py)
+    parts: tuple[str, ...] = ()  # what says the parameters; `?` marks one that a request may lack
 
 
 def string(names: str, text: str, value: Callable[[Words], Any]) -> Param:
