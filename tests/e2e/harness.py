@@ -8,16 +8,26 @@ import subprocess
 import threading
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BINARY = Path(os.environ.get("MILLRACE_BINARY", ROOT / "build" / "millrace"))
 CONFIG = ROOT / "examples" / "minilm" / "config.yaml"
 GOLDEN = ROOT / "tests" / "golden"
+# Where MILLRACE_TEST_DEVICE says cuda, engines carry kernels and servers compute on the GPU: in fp32, and so that
+# a result does not depend on its batch, as on the CPU.
+ON_GPU = os.environ.get("MILLRACE_TEST_DEVICE") == "cuda"
+BUILD_FLAGS = ["--target", "sm_90a,sm_80", "--dtype", "fp32"] if ON_GPU else []
+SERVE_FLAGS = ["--device", "cuda", "--dtype", "fp32", "--deterministic"] if ON_GPU else []
+DEVICE = "cuda:0" if ON_GPU else "cpu"
+# Some tests need work that takes seconds, to act while it is done.
+needs_slow_steps = pytest.mark.skipif(ON_GPU, reason="a GPU is done before the test can act")
 READY = re.compile(r"http://\S+:(\d+)")
 
 
 def build_engine(output, *flags):
     """Runs `millrace build` on examples/minilm/config.yaml; returns what it printed."""
-    command = [BINARY, "build", "--config", CONFIG, "--output", output, *flags]
+    command = [BINARY, "build", "--config", CONFIG, "--output", output, *BUILD_FLAGS, *flags]
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if run.returncode != 0:
         raise RuntimeError(f"millrace build failed with {run.returncode}:\n{run.stdout}")
@@ -32,7 +42,7 @@ class Server:
     """A `millrace serve` process on a free port, ready when the constructor returns."""
 
     def __init__(self, model, *flags, timeout=60.0):
-        command = [BINARY, "serve", model, "--port", "0", *flags]
+        command = [BINARY, "serve", model, "--port", "0", *SERVE_FLAGS, *flags]
         self.process = subprocess.Popen(
             list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.lines = []  # everything printed so far

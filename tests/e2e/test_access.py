@@ -99,6 +99,7 @@ def test_deadlines(server):
         assert embed(**{"request-deadline-ms": bad}).status_code == 400, bad
 
 
+@harness.needs_slow_steps
 def test_a_deadline_that_passes_in_work(engine):
     with harness.Server(engine, "--threads", "1") as running:
         reply = httpx2.post(running.url + "/v1/embeddings", json={"input": ["word " * 600] * 128},

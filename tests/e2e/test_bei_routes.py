@@ -151,7 +151,7 @@ def test_headers_tell_times_and_truncation(server):
     for name in ("x-compute-time", "x-total-time", "x-tokenization-time", "x-queue-time",
                  "x-inference-time"):
         assert int(reply.headers[name]) >= 0
-    assert reply.headers["x-compute-type"] == "cpu"
+    assert reply.headers["x-compute-type"] == harness.DEVICE
     assert int(reply.headers["x-compute-characters"]) == 5 + 5000 + 4000
     assert int(reply.headers["x-compute-tokens"]) > 500
     assert reply.headers["x-truncated"] == "1,2"

@@ -27,6 +27,7 @@ def test_one_ready_line_then_healthy(engine):
     assert server.process.returncode == 0
 
 
+@harness.needs_slow_steps
 def test_sigterm_drains_requests_in_flight(engine):
     server = harness.Server(engine)
     inputs = ["word " * 300] * 64  # seconds of work
@@ -43,6 +44,7 @@ def test_sigterm_drains_requests_in_flight(engine):
     assert server.process.wait(60) == 0
 
 
+@harness.needs_slow_steps
 def test_second_sigterm_ends_at_once(engine):
     server = harness.Server(engine)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

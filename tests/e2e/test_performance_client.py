@@ -189,6 +189,7 @@ def test_packed_answers_hold_the_same_numbers(embedder, server, texts):
         assert np.array_equal(vectors[0], vectors[2]) and np.array_equal(vectors[1], vectors[2])
 
 
+@harness.needs_slow_steps
 def test_hedged_requests_get_one_answer_and_leave_nothing_behind(embedder, server, texts):
     hedging = RequestProcessingPreference(batch_size=64, hedge_delay=0.05, hedge_budget_pct=3.0)
     inputs = (texts * 4)[:512]
@@ -199,6 +200,7 @@ def test_hedged_requests_get_one_answer_and_leave_nothing_behind(embedder, serve
     wait_until_idle(server)
 
 
+@harness.needs_slow_steps
 def test_cancelled_work_is_not_computed(embedder, server):
     """A cancelled task drops its requests: the connections close, and what waits is not computed."""
     inputs = [f"word {i} " * 120 for i in range(2048)]  # half a minute of work
@@ -232,6 +234,7 @@ def test_a_token_cancelled_before_the_call_sends_nothing(embedder, server):
     assert metric(server, "millrace_inputs_total") == before
 
 
+@harness.needs_slow_steps
 def test_a_timeout_ends_the_work(embedder, server):
     """The client sends its deadline, and hangs up when it has passed."""
     impatient = RequestProcessingPreference(timeout_s=0.3, batch_size=128, max_retries=0, retry_budget_pct=0.0)
