@@ -98,6 +98,12 @@ int run_cli(int argc, char** argv) {
   add_override(serve_app, serve.overrides, "--device", "millrace.device", "auto, cpu or cuda[:n]");
   add_override(serve_app, serve.overrides, "--dtype", "millrace.dtype",
                "Compute in auto, fp32, fp16 or bf16");
+  serve_app.add_flag_callback(
+      "--deterministic",
+      [&serve] {
+        serve.overrides.push_back({"millrace.deterministic", "true", "--deterministic"});
+      },
+      "On a GPU: a result's bits do not depend on its batch");
   add_override(serve_app, serve.overrides, "--threads", "millrace.num_threads",
                "Compute threads (0: one per core)");
   add_override(serve_app, serve.overrides, "--served-model-name",

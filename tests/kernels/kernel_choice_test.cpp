@@ -38,16 +38,28 @@ TEST(KernelChoice, HeadsOfEverySizeHaveAKernelOnEveryArchitecture) {
   for (const Arch arch : kArchs) {
     for (const DType type : kTypes) {
       for (int64_t head_dim = 1; head_dim <= kMaxHeadDim; ++head_dim) {
-        const AttentionKernel kernel = attention_kernel(type, head_dim, arch);
+        const AttentionKernel kernel = attention_kernel(type, head_dim, 3 * head_dim * 12, arch);
         EXPECT_GE(kernel.tile_rows, 16);
         EXPECT_FALSE(kernel.packs && type == DType::kF16) << "infinities of fp16 would spread";
         if (!arch.specific || arch.version == 120) {
           EXPECT_LE(kernel.shared_bytes, kSharedBytesOfSmallestGpu) << kernel.instance.name();
         }
       }
-      EXPECT_THROW(attention_kernel(type, kMaxHeadDim + 1, arch), InternalError);
+      EXPECT_THROW(attention_kernel(type, kMaxHeadDim + 1, 4096, arch), InternalError);
     }
   }
+}
+
+TEST(KernelChoice, HopperHasAttentionOfItsOwnForRowsThatFit) {
+  const auto name = [](DType type, int64_t head_dim, int64_t row_stride, Arch arch) {
+    return attention_kernel(type, head_dim, row_stride, arch).instance.name();
+  };
+  EXPECT_EQ(name(DType::kBF16, 64, 2304, {90, true}), "sm90_attention<bf16, 64>");
+  EXPECT_EQ(name(DType::kBF16, 64, 2304, {90}), "smxx_attention<bf16, 64>");
+  EXPECT_EQ(name(DType::kBF16, 64, 2304, {100, true}), "smxx_attention<bf16, 64>");
+  EXPECT_EQ(name(DType::kBF16, 64, 2309, {90, true}), "smxx_attention<bf16, 64>");
+  EXPECT_EQ(name(DType::kF16, 56, 2304, {90, true}), "smxx_attention<fp16, 64>");
+  EXPECT_EQ(name(DType::kF32, 64, 2304, {90, true}), "smxx_attention_fp32<64>");
 }
 
 TEST(KernelChoice, TheSameModelNeedsTheSameInstancesWhateverTheStep) {
@@ -64,7 +76,8 @@ TEST(KernelChoice, TheSameModelNeedsTheSameInstancesWhateverTheStep) {
 }
 
 TEST(KernelChoice, NamesAreCppNames) {
-  EXPECT_EQ(attention_kernel(DType::kBF16, 64, {80}).instance.name(), "smxx_attention<bf16, 64>");
+  EXPECT_EQ(attention_kernel(DType::kBF16, 60, 2160, {80}).instance.name(),
+            "smxx_attention<bf16, 64>");
   EXPECT_EQ(convert_kernel(DType::kF16, DType::kF32, 1, 1).instance.name(),
             "smxx_convert_rows<fp16, float>");
   EXPECT_EQ(normalize_kernel(3).instance.name(), "smxx_normalize_rows");

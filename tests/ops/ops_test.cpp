@@ -173,7 +173,7 @@ OpError run_add_layer_norm(TestDevice& device, Random& random, int64_t rows, int
 }
 
 OpError run_attention(TestDevice& device, Random& random, const Lengths& lengths, int64_t heads,
-                      int64_t head_dim) {
+                      int64_t head_dim, int64_t gap) {
   Ops& ops = device.ops();
   const Batch batch = random_batch(random, lengths, 2, 1);
   const int64_t rows = batch.num_tokens();
@@ -187,7 +187,7 @@ OpError run_attention(TestDevice& device, Random& random, const Lengths& lengths
   const AttentionShape shape{.num_heads = heads,
                              .head_dim = head_dim,
                              .scale = 1.3f / std::sqrt(static_cast<float>(head_dim))};
-  const Activation input{.values = device.upload(qkv, ops.precision().hidden, rows, 5),
+  const Activation input{.values = device.upload(qkv, ops.precision().hidden, rows, gap),
                          .format = ops.hidden_format()};
   device.poison();
   ops.begin_step(batch);
@@ -287,7 +287,12 @@ std::vector<OpCase> all_cases() {
     for (const auto& [heads, head_dim] :
          std::vector<std::pair<int64_t, int64_t>>{{6, 12}, {16, 1}, {3, 32}, {2, 64}, {1, 100}})
       add(fmt::format("attention{}_{}_heads_of_{}", text_of(lengths), heads, head_dim),
-          run_attention, lengths, heads, head_dim);
+          run_attention, lengths, heads, head_dim, int64_t{5});
+    // Rows that begin on 16 bytes have kernels of their own.
+    for (const int64_t head_dim : {32, 64, 96, 128}) {
+      add(fmt::format("attention{}_2_heads_of_{}_aligned", text_of(lengths), head_dim),
+          run_attention, lengths, int64_t{2}, head_dim, int64_t{8});
+    }
     const std::pair<PoolingMode, reference::Pooling> modes[] = {
         {PoolingMode::kCls, reference::Pooling::kFirst},
         {PoolingMode::kMean, reference::Pooling::kMean},

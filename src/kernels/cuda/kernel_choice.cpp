@@ -78,7 +78,7 @@ KernelLaunch normalize_kernel(int64_t rows) {
   return {.instance = {"smxx_normalize_rows", {}}, .grid_x = rows, .threads = 128};
 }
 
-AttentionKernel attention_kernel(DType type, int64_t head_dim, Arch /*arch*/) {
+AttentionKernel attention_kernel(DType type, int64_t head_dim, int64_t row_stride, Arch arch) {
   CHECK(head_dim >= 1 && head_dim <= kMaxHeadDim, "no kernel for heads of {}", head_dim);
   const int padded = static_cast<int>(std::max<int64_t>(32, ceil_div(head_dim, 32) * 32));
   if (type == DType::kF32) {
@@ -87,9 +87,19 @@ AttentionKernel attention_kernel(DType type, int64_t head_dim, Arch /*arch*/) {
             .threads = 256,
             .shared_bytes = 512 * padded + 11264};
   }
+  // In a tile of several sequences an infinity of one would reach the others: bf16 has none.
+  const bool packs = type == DType::kBF16;
+  const bool is_hopper = arch == Arch{90, true};
+  if (is_hopper && head_dim == padded && row_stride * size_of(type) % kVectorBytes == 0) {
+    return {.instance = {"sm90_attention", {type, padded}},
+            .tile_rows = 64,
+            .packs = packs,
+            .threads = 128,
+            .shared_bytes = 640 * padded};
+  }
   return {.instance = {"smxx_attention", {type, padded}},
           .tile_rows = 64,
-          .packs = type == DType::kBF16,
+          .packs = packs,
           .threads = 128,
           .shared_bytes = 512 * padded};
 }
@@ -104,7 +114,8 @@ std::vector<KernelInstance> all_kernels(DType type, Arch arch) {
     add(add_layer_norm_kernel(type, 1, width).instance);
   }
   for (int64_t head_dim = 1; head_dim <= kMaxHeadDim; ++head_dim)
-    add(attention_kernel(type, head_dim, arch).instance);
+    for (const int64_t row_stride : {3 * head_dim, 3 * head_dim * 16})
+      add(attention_kernel(type, head_dim, row_stride, arch).instance);
   for (const Function function :
        {Function::kGelu, Function::kGeluTanh, Function::kRelu, Function::kSilu, Function::kTanh}) {
     add(activate_kernel(type, function, 1).instance);

@@ -49,7 +49,9 @@ struct AttentionKernel {
   KernelLaunch over(int64_t num_tiles, int64_t num_heads) const;
 };
 
-AttentionKernel attention_kernel(DType type, int64_t head_dim, Arch arch);
+// `row_stride`: elements between rows of queries, keys and values, whose first row begins on 16
+// bytes.
+AttentionKernel attention_kernel(DType type, int64_t head_dim, int64_t row_stride, Arch arch);
 
 // Every instance that the functions above may choose for rows of `type`.
 std::vector<KernelInstance> all_kernels(DType type, Arch arch);

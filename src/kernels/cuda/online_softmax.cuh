@@ -11,6 +11,7 @@
 // shrink anything. Whether a row shrinks depends on that row alone.
 #pragma once
 
+#include "kernel_args.h"
 #include "numbers.cuh"
 
 namespace millrace::cuda {
@@ -21,6 +22,17 @@ inline constexpr float kInfinity = __builtin_bit_cast(float, 0x7f800000);
 struct RowBounds {
   int begin[2];
   int end[2];
+
+  RowBounds() = default;
+  // Of a warp's 16 rows from `first_row` on. Rows past the tile, which nobody reads, see all keys.
+  __device__ RowBounds(const AttentionArgs& args, const AttentionTile& tile, int first_row) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int row = first_row + static_cast<int>(threadIdx.x) % 32 / 4 + 8 * h;
+      begin[h] = row < tile.row_end ? args.bounds[row][0] : tile.kv_begin;
+      end[h] = row < tile.row_end ? args.bounds[row][1] : tile.kv_end;
+    }
+  }
 
   __device__ bool covers(int first_key, int end_key) const {
     return begin[0] <= first_key && begin[1] <= first_key && end[0] >= end_key && end[1] >= end_key;
@@ -44,6 +56,12 @@ __device__ inline void mask_scores(float (&x)[kCount], const RowBounds& bounds, 
 __device__ inline float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+__device__ inline float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 
@@ -110,7 +128,7 @@ struct OnlineSoftmax {
   // The final sums, divided by the sum of all weights.
   template <int kCount>
   __device__ void finish(float (&x)[kCount]) const {
-    const float inverse[2] = {1.0f / quad_sum(sum[0]), 1.0f / quad_sum(sum[1])};
+    const float inverse[2] = {reciprocal(quad_sum(sum[0])), reciprocal(quad_sum(sum[1]))};
 #pragma unroll
     for (int i = 0; i < kCount; ++i) x[i] *= inverse[i / 2 % 2];
   }

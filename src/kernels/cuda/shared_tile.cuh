@@ -21,6 +21,9 @@ __device__ inline void copy_async(unsigned to, const void* from, bool valid) {
                "r"(valid ? 16 : 0)
                : "memory");
 }
+__device__ inline void copy_async(unsigned to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
 __device__ inline void copy_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
@@ -111,6 +114,18 @@ struct SharedTile {
         copy_async(to + r * kRowBytes + c / kPanelChunks * kPanelBytes, from + 8 * c,
                    r < count - row && column + 8 * c < head_dim);
     }
+  }
+
+  // The same for rows that fill the tile.
+  template <int kThreads>
+  static __device__ void copy_all_rows(unsigned to, const T* from, int stride) {
+    constexpr int kPass = kThreads / kPanelChunks;
+    static_assert(kPass % 8 == 0 && kRows % kPass == 0);
+#pragma unroll
+    for (int r = 0; r < kRows; r += kPass, from += kPass * stride)
+#pragma unroll
+      for (int c = 0; c < kChunks; c += kPanelChunks)
+        copy_async(to + r * kRowBytes + c / kPanelChunks * kPanelBytes, from + 8 * c);
   }
 
   // The same for the rows `first`, ... before `end` of a head, also where they are not aligned:

@@ -1,16 +1,20 @@
 // Attention of packed sequences on wgmma: the fast way on Hopper, compiled for sm_90a alone.
 //
-// The same sums as smxx_attention.cuh with the two products overlapped as in Shah et al.,
-// "FlashAttention-3", 2024: each warpgroup of 64 query rows issues the product of the next keys and
-// that of the present values, and turns scores into exponentials while the tensor cores work on the
-// second. The exponentials stay in registers as the left factor of the product with the values.
+// The sums of smxx_attention.cuh. A block is one warpgroup of 64 query rows; it issues the product
+// of the next keys and that of the present values together, as in Shah et al., "FlashAttention-3",
+// 2024, loads what the step after reads while they run, and turns scores into exponentials, which
+// stay in registers as the left factor. The several blocks of a multiprocessor fill each other's
+// gaps. Steps go from the last block of keys to the first, so that it is the first step alone that
+// may have fewer keys than others and needs a mask; with several sequences in a tile every step has
+// one.
 //
-// Launch: grid (tiles, heads), block kSm90AttentionThreads<kHeadDim>, dynamic shared bytes
-// kSm90AttentionShared<kHeadDim>. A tile has at most kSm90AttentionTileRows<kHeadDim> rows and may
-// hold several sequences. head_dim % 8 == 0, head_dim <= kHeadDim, and rows of qkv and out begin on
-// 16 bytes: elsewhere smxx_attention serves.
+// Launch: grid (tiles, heads), block kSm90AttentionThreads, dynamic shared bytes
+// kSm90AttentionShared<kHeadDim>: 640 * kHeadDim, above 48 KiB for 96 and 128. A tile has at most
+// kSm90AttentionTileRows rows and may hold several sequences. head_dim is kHeadDim, and rows of qkv
+// and out begin on 16 bytes: elsewhere smxx_attention serves, with the same tiles.
 #pragma once
 
+#include "attention_work.cuh"
 #include "kernel_args.h"
 #include "mma.cuh"
 #include "online_softmax.cuh"
@@ -19,199 +23,180 @@
 
 namespace millrace::cuda {
 
-#ifndef LAB_WG
-#define LAB_WG 2
-#define LAB_KEYS 64
-#define LAB_STAGES 2
-#define LAB_BLOCKS 2
-#define LAB_QREG 1
-#define LAB_HOLD 1
-#endif
+inline constexpr int kSm90AttentionThreads = 128;
+inline constexpr int kSm90AttentionTileRows = 64;
+inline constexpr int kSm90AttentionKeys = 64;  // per step
+template <int kHeadDim>
+inline constexpr int kSm90AttentionShared =
+    5 * SharedTile<bf16, kHeadDim, kSm90AttentionKeys>::kBytes;
+
+// Blocks that share a multiprocessor, as registers allow without spills.
+template <int kHeadDim>
+inline constexpr int kSm90AttentionBlocks = kHeadDim <= 64   ? 4
+                                            : kHeadDim <= 96 ? 3
+                                                             : 2;
 
 template <class T, int kHeadDim>
 struct Sm90Attention {
-  static constexpr int kWarpgroups = LAB_WG;
-  static constexpr int kKeys = LAB_KEYS;  // per step
-  static constexpr int kStages = LAB_STAGES;
-  static constexpr int kBlocks = LAB_BLOCKS;
-  static constexpr bool kQueriesInRegisters = LAB_QREG;
-  static constexpr bool kHold = LAB_HOLD;
-  static constexpr int kThreads = 128 * kWarpgroups;
-  using Queries = SharedTile<T, kHeadDim, 64 * kWarpgroups>;
-  using Keys = SharedTile<T, kHeadDim, kKeys>;  // and values
-  static constexpr unsigned kStageBytes = 2 * Keys::kBytes;
-  static constexpr int kShared = Queries::kBytes + kStages * kStageBytes;
+  static constexpr int kThreads = kSm90AttentionThreads;
+  static constexpr int kKeys = kSm90AttentionKeys;
+  using Tile = SharedTile<T, kHeadDim, kKeys>;  // of keys, of values, of queries
+  static_assert(kSm90AttentionTileRows == kKeys);
+  static constexpr unsigned kStageBytes = 2 * Tile::kBytes;  // keys, then values
 
   AttentionTile tile;
-  HeadRows<T> qkv;
-  int steps;
-  unsigned query_tile;
-  unsigned stages;
-  const T* keys;    // what this thread copies of the first step
+  int stride;       // of qkv
+  int steps;        // blocks of keys
+  unsigned stages;  // two in shared memory
+  const T* keys;    // what this thread copies of the last block of keys
   const T* values;  // likewise
+  RowBounds bounds;
+  float scale;
+  unsigned q[kHeadDim / 16][4];
+  OnlineSoftmax softmax;
+  float out[kHeadDim / 2] = {};
 
-  __device__ Sm90Attention(const AttentionArgs& args, unsigned shared)
-      : tile(args.tiles[blockIdx.x]),
-        qkv(args.qkv, args.head_dim),
+  // Begins the loads of the queries and of the first two stages: the keys of step 0, then the
+  // values of step 0 and the keys of step 1. A stage holds what is read together.
+  __device__ Sm90Attention(const AttentionArgs& args, const AttentionWork& work,
+                           unsigned query_tile)
+      : tile(work.tile),
+        stride(args.qkv.stride),
         steps((tile.kv_end - tile.kv_begin + kKeys - 1) / kKeys),
-        query_tile(shared),
-        stages(shared + Queries::kBytes),
-        keys(Keys::thread_rows(qkv, args.num_heads + blockIdx.y, tile.kv_begin)),
-        values(keys + args.num_heads * qkv.head_dim) {}
-
-  // What is read together with the values of `step`: the keys of the step after it.
-  __device__ unsigned stage(int step) const { return stages + (step + 1) % kStages * kStageBytes; }
-
-  // Keys or values of a step, from what this thread copies of the first key on. Steps go from the
-  // last block of keys to the first, so that it is step 0 that may have fewer than kKeys.
-  __device__ void load_step(unsigned to, const T* from, int step) const {
-    if (step >= steps) return;
-    const int first = (steps - 1 - step) * kKeys;
-    Keys::template copy_rows<kThreads>(
-        to + Keys::thread_offset(), from + static_cast<long long>(first) * qkv.stride, qkv.stride,
-        qkv.head_dim, step == 0 ? tile.kv_end - tile.kv_begin - first : kKeys);
-  }
-  __device__ void load_stage(int step) const {
-    load_step(stage(step), keys, step + 1);
-    load_step(stage(step) + Keys::kBytes, values, step);
+        stages(query_tile + Tile::kBytes),
+        scale(args.scale) {
+    const HeadRows<T> qkv(args.qkv, kHeadDim);
+    const int last = (steps - 1) * kKeys;
+    const int last_count = tile.kv_end - tile.kv_begin - last;
+    keys = Tile::thread_rows(qkv, args.num_heads + work.head, tile.kv_begin + last);
+    values = keys + args.num_heads * kHeadDim;
+    Tile::template copy_rows<kThreads>(query_tile + Tile::thread_offset(),
+                                       Tile::thread_rows(qkv, work.head, tile.row_begin), stride,
+                                       kHeadDim, tile.row_end - tile.row_begin);
+    const unsigned to = stages + Tile::thread_offset();
+    Tile::template copy_rows<kThreads>(to, keys, stride, kHeadDim, last_count);
+    copy_async_commit();
+    if (steps > 1) Tile::template copy_all_rows<kThreads>(to + kStageBytes, keys + back(), stride);
+    Tile::template copy_rows<kThreads>(to + kStageBytes + Tile::kBytes, values, stride, kHeadDim,
+                                       last_count);
     copy_async_commit();
   }
 
-  // Until at most kPending of the latest stages are under way; the others can be read then, and the
+  // From a block of keys to the one before it.
+  __device__ long long back() const { return -static_cast<long long>(kKeys) * stride; }
+
+  // Until at most kPending of the latest stages are under way. The others can be read then, and the
   // one before them, which all have read, can be filled.
   template <int kPending>
-  __device__ void await_stage() const {
+  __device__ static void await_stage() {
     copy_async_wait<kPending>();
     shared_writes_to_wgmma();
     __syncthreads();
   }
 
-  // x = q k^T for the keys of a stage.
-  __device__ void issue_scores(const unsigned (&q)[kHeadDim / 16][4], unsigned key_tile,
-                               float (&x)[kKeys / 2]) const {
+  // x = q k^T.
+  __device__ void issue_scores(unsigned key_word, float (&x)[kKeys / 2]) const {
+    using Product = Wgmma<T, kKeys, false>;
+    Product::template multiply<false>(x, q[0], descriptor<Tile>(key_word));
 #pragma unroll
-    for (int k = 0; k < kHeadDim / 16; ++k) {
-      const unsigned panel = 2 * k / Keys::kPanelChunks;
-      const unsigned within = 2 * k % Keys::kPanelChunks * 16;
-      const Descriptor b = descriptor<Keys>(key_tile + panel * Keys::kPanelBytes + within);
-      if constexpr (kQueriesInRegisters)
-        Wgmma<T, kKeys>::keys(x, q[k], b, k > 0);
-      else
-        Wgmma<T, kKeys>::keys(
-            x,
-            descriptor<Queries>(query_tile + panel * Queries::kPanelBytes +
-                                threadIdx.x / 128 * 64 * Queries::kRowBytes + within),
-            b, k > 0);
+    for (int k = 1; k < kHeadDim / 16; ++k) {
+      const unsigned panel = 2 * k / Tile::kPanelChunks * (Tile::kPanelBytes / 16);
+      const unsigned chunk = 2 * k % Tile::kPanelChunks;
+      Product::template multiply<true>(x, q[k], descriptor<Tile>(key_word + panel + chunk));
     }
     wgmma_commit();
   }
 
-  // out += p v for the values of a stage.
-  __device__ void issue_sums(const unsigned (&p)[kKeys / 16][4], unsigned value_tile,
-                             float (&out)[kHeadDim / 2]) const {
+  // out += p v.
+  __device__ void issue_sums(const unsigned (&p)[kKeys / 16][4], unsigned value_word) {
 #pragma unroll
     for (int k = 0; k < kKeys / 16; ++k)
-      Wgmma<T, kHeadDim>::values(out, p[k],
-                                 descriptor<Keys>(value_tile + k * 16 * Keys::kRowBytes));
+      Wgmma<T, kHeadDim, true>::template multiply<true>(
+          out, p[k], descriptor<Tile>(value_word + k * Tile::kRowBytes));
     wgmma_commit();
   }
 
-  // All steps, once queries and the first keys are there. Without kMasked every row sees all keys
-  // of the tile. Between the issue of products and the wait for them there is no branch: the
-  // compiler would wait at it.
+  // All steps. Without kMasked every row sees all keys of the tile. Between the issue of products
+  // and the wait for them there is no branch around what a thread computes: the compiler would wait
+  // at it.
   template <bool kMasked>
-  __device__ void attend(const unsigned (&q)[kHeadDim / 16][4], const RowBounds& bounds,
-                         float scale, OnlineSoftmax& softmax, float (&out)[kHeadDim / 2]) const {
+  __device__ void attend() {
+    constexpr unsigned kValues = Tile::kBytes / 16;  // from a stage's keys, in descriptors
     float x[kKeys / 2];
     unsigned p[kKeys / 16][4];
     int key = tile.kv_begin + (steps - 1) * kKeys;
+    unsigned stage = stages;
     wgmma_fence();
-    issue_scores(q, stage(-1), x);
+    issue_scores(descriptor_word<Tile>(stage), x);
     wgmma_wait<0>(x);
     if (kMasked || key + kKeys > tile.kv_end) mask_scores(x, bounds, key);
     softmax.update(x, scale);
     to_weights<T>(x, p);
 
-    for (int step = 0; step + 1 < steps; ++step) {
-      await_stage<kStages - 2>();
-      load_stage(step + kStages - 1);
+    const T* next_keys = keys + 2 * back();
+    const T* next_values = values + back();
+    for (int left = steps - 1; left > 0; --left) {
+      const unsigned to = stage + Tile::thread_offset();
+      stage = 2 * stages + kStageBytes - stage;
+      const unsigned word = descriptor_word<Tile>(stage);
+      await_stage<0>();
       wgmma_fence();
-      issue_scores(q, stage(step), x);
-      issue_sums(p, stage(step) + Keys::kBytes, out);
+      issue_scores(word, x);
+      issue_sums(p, word + kValues);
+      if (left > 1) Tile::template copy_all_rows<kThreads>(to, next_keys, stride);
+      Tile::template copy_all_rows<kThreads>(to + Tile::kBytes, next_values, stride);
+      copy_async_commit();
+      next_keys += back();
+      next_values += back();
 
       wgmma_wait<1>(x);
       key -= kKeys;
       if (kMasked) mask_scores(x, bounds, key);
       softmax.update(x, scale);
-      pin(x);
-      if constexpr (kHold)
-        asm volatile("{.reg .pred p; setp.lt.f32 p, %0, 0f00000000; @p st.shared.f32 [%1], %0;}" ::"f"(softmax.sum[0] + softmax.sum[1]), "r"(query_tile) : "memory");
       wgmma_wait<0>(out);
       softmax.shrink_rows(out);
       to_weights<T>(x, p);
     }
-    await_stage<kStages - 2>();
+    stage = 2 * stages + kStageBytes - stage;
+    await_stage<0>();
     wgmma_fence();
-    issue_sums(p, stage(steps - 1) + Keys::kBytes, out);
+    issue_sums(p, descriptor_word<Tile>(stage) + kValues);
     wgmma_wait<0>(out);
   }
 };
 
 template <class T, int kHeadDim>
-__global__ void __launch_bounds__(Sm90Attention<T, kHeadDim>::kThreads,
-                                  Sm90Attention<T, kHeadDim>::kBlocks)
+__global__ void __launch_bounds__(kSm90AttentionThreads, kSm90AttentionBlocks<kHeadDim>)
     sm90_attention(const __grid_constant__ AttentionArgs args) {
   using Block = Sm90Attention<T, kHeadDim>;
-  using Queries = typename Block::Queries;
-  constexpr int kStages = Block::kStages;
+  using Tile = typename Block::Tile;
   extern __shared__ __align__(1024) unsigned char shared[];
-  const Block block(args, shared_address(shared));
-  const AttentionTile& tile = block.tile;
+  const unsigned query_tile = shared_address(shared);
+  const AttentionWork work(args);
+  const AttentionTile& tile = work.tile;
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
 
-  Queries::template copy_rows<Block::kThreads>(
-      block.query_tile + Queries::thread_offset(),
-      Queries::thread_rows(block.qkv, blockIdx.y, tile.row_begin), block.qkv.stride,
-      block.qkv.head_dim, tile.row_end - tile.row_begin);
-  block.load_step(block.stage(-1), block.keys, 0);
-  copy_async_commit();
-#pragma unroll
-  for (int step = 0; step < kStages - 1; ++step) block.load_stage(step);
-
+  Block block(args, work, query_tile);
   const int first_row = tile.row_begin + 16 * warp;
-  RowBounds bounds;
+  block.bounds = RowBounds(args, tile, first_row);
+  block.template await_stage<1>();
 #pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    const int row = first_row + lane / 4 + 8 * h;
-    bounds.begin[h] = row < tile.row_end ? args.bounds[row][0] : tile.kv_begin;
-    bounds.end[h] = row < tile.row_end ? args.bounds[row][1] : tile.kv_end;
-  }
+  for (int k = 0; k < kHeadDim / 16; ++k)
+    load_matrices(query_tile + Tile::offset(16 * warp + lane % 16, 2 * k + lane / 16), block.q[k]);
 
-  block.template await_stage<kStages - 1>();
-  unsigned q[kHeadDim / 16][4];
-  if constexpr (Block::kQueriesInRegisters) {
-#pragma unroll
-    for (int k = 0; k < kHeadDim / 16; ++k)
-      load_matrices(block.query_tile + Queries::offset(16 * warp + lane % 16, 2 * k + lane / 16),
-                    q[k]);
-  }
-
-  OnlineSoftmax softmax;
-  float out[kHeadDim / 2] = {};
-  if (__syncthreads_or(!bounds.covers(tile.kv_begin, tile.kv_end)))
-    block.template attend<true>(q, bounds, args.scale, softmax, out);
+  if (__syncthreads_or(!block.bounds.covers(tile.kv_begin, tile.kv_end)))
+    block.template attend<true>();
   else
-    block.template attend<false>(q, bounds, args.scale, softmax, out);
+    block.template attend<false>();
 
-  // Through the queries' place in shared memory, so that rows are written in whole chunks. All
-  // products with the queries were done before the last barrier.
-  softmax.finish(out);
-  Queries::put_16_rows(block.query_tile, 16 * warp, out);
+  // Through the queries' place in shared memory, so that rows are written in whole chunks.
+  block.softmax.finish(block.out);
+  Tile::put_16_rows(query_tile, 16 * warp, block.out);
   __syncwarp();
-  HeadRows<T> result(args.out, args.head_dim);
-  result.aligned = true;
-  Queries::store_16_rows(block.query_tile, 16 * warp, result, blockIdx.y, first_row, tile.row_end);
+  HeadRows<T> out(args.out, kHeadDim);
+  out.aligned = true;
+  Tile::store_16_rows(query_tile, 16 * warp, out, work.head, first_row, tile.row_end);
 }
 
 }  // namespace millrace::cuda

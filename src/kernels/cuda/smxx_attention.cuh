@@ -12,6 +12,7 @@
 // 1 <= head_dim <= kHeadDim is right; 16-byte rows and head_dim % 8 == 0 are fast.
 #pragma once
 
+#include "attention_work.cuh"
 #include "kernel_args.h"
 #include "mma.cuh"
 #include "online_softmax.cuh"
@@ -46,8 +47,9 @@ __global__ void __launch_bounds__(kSmxxAttentionThreads, kSmxxAttentionBlocks<kH
   const unsigned key_tiles = shared_address(shared);
   const unsigned value_tiles = key_tiles + 2 * kTileBytes;
 
-  const AttentionTile tile = args.tiles[blockIdx.x];
-  const int head = blockIdx.y;
+  const AttentionWork work(args);
+  const AttentionTile& tile = work.tile;
+  const int head = work.head;
   const int key_head = args.num_heads + head;
   const int value_head = args.num_heads + key_head;
   const HeadRows<T> qkv(args.qkv, args.head_dim);
@@ -62,13 +64,7 @@ __global__ void __launch_bounds__(kSmxxAttentionThreads, kSmxxAttentionBlocks<kH
   copy_async_commit();
 
   const int first_row = tile.row_begin + 16 * warp;
-  RowBounds bounds;
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    const int row = first_row + lane / 4 + 8 * h;
-    bounds.begin[h] = row < tile.row_end ? args.bounds[row][0] : tile.kv_begin;
-    bounds.end[h] = row < tile.row_end ? args.bounds[row][1] : tile.kv_end;
-  }
+  const RowBounds bounds(args, tile, first_row);
 
   copy_async_wait<1>();
   __syncthreads();

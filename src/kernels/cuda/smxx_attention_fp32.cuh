@@ -10,6 +10,7 @@
 // head_dim <= kHeadDim is right.
 #pragma once
 
+#include "attention_work.cuh"
 #include "kernel_args.h"
 #include "numbers.cuh"
 #include "online_softmax.cuh"
@@ -68,8 +69,9 @@ __global__ void __launch_bounds__(kFp32AttentionThreads, kHeadDim < 128 ? 2 : 1)
   float* values = keys + kKeys * kStride;
   float* weights = values + kKeys * kStride;
 
-  const AttentionTile tile = args.tiles[blockIdx.x];
-  const int head = blockIdx.y;
+  const AttentionWork work(args);
+  const AttentionTile& tile = work.tile;
+  const int head = work.head;
   const int x = threadIdx.x % 16;
   const int y = threadIdx.x / 16;
   load_fp32_tile<kHeadDim, kTileRows>(queries, args.qkv, head, args.head_dim, tile.row_begin,

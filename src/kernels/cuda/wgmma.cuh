@@ -13,16 +13,19 @@ namespace millrace::cuda {
 
 using Descriptor = unsigned long long;
 
-// What wgmma is told of a tile from `address` on (PTX ISA, "matrix descriptor"): the swizzle, how
-// far eight more rows are, and how far the next panel is. The tile begins on 1024 bytes. A product
-// reads rows as they lie, or transposed.
+// What wgmma is told of a tile in shared memory (PTX ISA, "matrix descriptor"): where to begin, how
+// far the next panel is, how far eight more rows are, and the swizzle. The tile begins on 1024
+// bytes. The upper word is a constant; the lower one moves with the address, in units of 16 bytes
+// and without a carry: one addition per product.
 template <class Tile>
-__device__ inline Descriptor descriptor(unsigned address) {
-  constexpr unsigned kSwizzle = Tile::kPanelChunks == 8 ? 1 : 2;
-  constexpr unsigned kEightRows = 8 * Tile::kRowBytes / 16;
-  constexpr unsigned kPanel = Tile::kPanelBytes / 16;
-  // The upper word is a constant, the lower takes no carry: one addition per product.
-  return Descriptor{kSwizzle << 30 | kEightRows} << 32 | ((kPanel << 16) + address / 16);
+__device__ inline unsigned descriptor_word(unsigned address) {
+  return (Tile::kPanelBytes / 16 << 16) + address / 16;
+}
+template <class Tile>
+__device__ inline Descriptor descriptor(unsigned word) {
+  constexpr Descriptor kSwizzle = Tile::kPanelChunks == 8 ? 1 : 2;
+  constexpr Descriptor kEightRows = 8 * Tile::kRowBytes / 16;
+  return kSwizzle << 62 | kEightRows << 32 | word;
 }
 
 // Registers written before are seen by the products that follow.
@@ -32,29 +35,23 @@ __device__ inline void wgmma_fence() {
 __device__ inline void wgmma_commit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-// Pins the computation of x before what follows, such as a wait, and its uses after that.
-template <int kCount>
-__device__ inline void pin(float (&x)[kCount]) {
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(x[i])::"memory");
-}
 // Until at most kPending groups are under way; `d` was written by one that is done then.
 template <int kPending, int kCount>
 __device__ inline void wgmma_wait(float (&d)[kCount]) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
-  pin(d);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
-// Shared memory written by ordinary and asynchronous copies of this thread is seen by wgmma after
-// the next barrier.
+// What this thread wrote to shared memory, also by copies that it has waited for, is seen by wgmma
+// after the next barrier.
 __device__ inline void shared_writes_to_wgmma() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// The two products of attention, each for N columns.
-//   keys:   d = a b, or d += a b; a 64 x 16 in shared memory or registers, b as N rows of a tile
-//   values: d += a b; a 64 x 16 in registers, b as 16 rows of a tile
-template <class T, int kN>
+// d = a b, or d += a b, 64 x kN: a is 64 x 16 in registers, b is kN rows of a tile, read in their
+// first 16 columns; or, transposed, the first 16 rows of a tile, read in kN columns.
+template <class T, int kN, bool kTransposed>
 struct Wgmma;
 
 #define MILLRACE_R16 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
@@ -68,46 +65,31 @@ struct Wgmma;
 #define MILLRACE_OUT48 MILLRACE_OUT32, MILLRACE_D16(32)
 #define MILLRACE_OUT64 MILLRACE_OUT48, MILLRACE_D16(48)
 
-// COUNT = N / 2 accumulators come first among the operands, then those numbered A0 .. A5.
-#define MILLRACE_WGMMA(TYPE, NAME, N, COUNT, A0, A1, A2, A3, A4, A5)                             \
-  template <>                                                                                    \
-  struct Wgmma<TYPE, N> {                                                                        \
-    static __device__ void keys(float (&d)[COUNT], Descriptor a, Descriptor b, int accumulate) { \
-      asm volatile("{.reg .pred p; setp.ne.b32 p, %" #A2                                         \
-                   ", 0; wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME          \
-                   " {" MILLRACE_R##COUNT "}, %" #A0 ", %" #A1 ", p, 1, 1, 0, 0;}"               \
-                   : MILLRACE_OUT##COUNT                                                         \
-                   : "l"(a), "l"(b), "r"(accumulate)                                             \
-                   : "memory");                                                                  \
-    }                                                                                            \
-    static __device__ void keys(float (&d)[COUNT], const unsigned (&a)[4], Descriptor b,         \
-                                int accumulate) {                                                \
-      asm volatile("{.reg .pred p; setp.ne.b32 p, %" #A5                                         \
-                   ", 0; wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME          \
-                   " {" MILLRACE_R##COUNT "}, {%" #A0 ",%" #A1 ",%" #A2 ",%" #A3 "}, %" #A4      \
-                                          ", p, 1, 1, 0;}"                                       \
-                   : MILLRACE_OUT##COUNT                                                         \
-                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate)         \
-                   : "memory");                                                                  \
-    }                                                                                            \
-    static __device__ void values(float (&d)[COUNT], const unsigned (&a)[4], Descriptor b) {     \
-      asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME               \
-                   " {" MILLRACE_R##COUNT "}, {%" #A0 ",%" #A1 ",%" #A2 ",%" #A3 "}, %" #A4      \
-                                          ", 1, 1, 1, 1;"                                        \
-                   : MILLRACE_OUT##COUNT                                                         \
-                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)                          \
-                   : "memory");                                                                  \
-    }                                                                                            \
+// COUNT = N / 2 accumulators come first among the operands, then A0 .. A3, B, accumulate,
+// transpose.
+#define MILLRACE_WGMMA(TYPE, NAME, N, COUNT, A0, A1, A2, A3, B, ACCUMULATE, TRANSPOSE)          \
+  template <bool kTransposed>                                                                   \
+  struct Wgmma<TYPE, N, kTransposed> {                                                          \
+    template <bool kAccumulate>                                                                 \
+    static __device__ void multiply(float (&d)[COUNT], const unsigned (&a)[4], Descriptor b) {  \
+      asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME              \
+                   " {" MILLRACE_R##COUNT "}, {%" #A0 ",%" #A1 ",%" #A2 ",%" #A3 "}, %" #B      \
+                                          ", %" #ACCUMULATE ", 1, 1, %" #TRANSPOSE ";"          \
+                   : MILLRACE_OUT##COUNT                                                        \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(int{kAccumulate}), \
+                     "n"(int{kTransposed})                                                      \
+                   : "memory");                                                                 \
+    }                                                                                           \
   };
 
-MILLRACE_WGMMA(bf16, "bf16", 32, 16, 16, 17, 18, 19, 20, 21)
-MILLRACE_WGMMA(fp16, "f16", 32, 16, 16, 17, 18, 19, 20, 21)
-MILLRACE_WGMMA(bf16, "bf16", 64, 32, 32, 33, 34, 35, 36, 37)
-MILLRACE_WGMMA(fp16, "f16", 64, 32, 32, 33, 34, 35, 36, 37)
-MILLRACE_WGMMA(bf16, "bf16", 96, 48, 48, 49, 50, 51, 52, 53)
-MILLRACE_WGMMA(fp16, "f16", 96, 48, 48, 49, 50, 51, 52, 53)
-MILLRACE_WGMMA(bf16, "bf16", 128, 64, 64, 65, 66, 67, 68, 69)
-MILLRACE_WGMMA(fp16, "f16", 128, 64, 64, 65, 66, 67, 68, 69)
+MILLRACE_WGMMA(bf16, "bf16", 32, 16, 16, 17, 18, 19, 20, 21, 22)
+MILLRACE_WGMMA(fp16, "f16", 32, 16, 16, 17, 18, 19, 20, 21, 22)
+MILLRACE_WGMMA(bf16, "bf16", 64, 32, 32, 33, 34, 35, 36, 37, 38)
+MILLRACE_WGMMA(fp16, "f16", 64, 32, 32, 33, 34, 35, 36, 37, 38)
+MILLRACE_WGMMA(bf16, "bf16", 96, 48, 48, 49, 50, 51, 52, 53, 54)
+MILLRACE_WGMMA(fp16, "f16", 96, 48, 48, 49, 50, 51, 52, 53, 54)
+MILLRACE_WGMMA(bf16, "bf16", 128, 64, 64, 65, 66, 67, 68, 69, 70)
+MILLRACE_WGMMA(fp16, "f16", 128, 64, 64, 65, 66, 67, 68, 69, 70)
 
 #undef MILLRACE_WGMMA
 #undef MILLRACE_OUT64

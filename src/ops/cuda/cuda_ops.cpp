@@ -228,7 +228,7 @@ void CudaOps::run_add_layer_norm(const HiddenStates& hidden, const Activation& d
 void CudaOps::run_attention(const Tensor& qkv, const Batch& batch, const AttentionShape& shape,
                             const Tensor& out) {
   constexpr float kLog2E = 1.44269504088896341f;
-  const AttentionKernel kernel = attention_kernel(qkv.dtype, shape.head_dim, arch_);
+  const AttentionKernel kernel = attention_kernel(qkv.dtype, shape.head_dim, qkv.row_stride, arch_);
   const DeviceBatch& numbers = device_batch(batch);
   const DeviceTiles tiles = steps_.tiles(batch, kernel.tile_rows, kernel.packs && !deterministic_);
   launch(kernel.over(tiles.count, shape.num_heads),

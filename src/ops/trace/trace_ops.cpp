@@ -89,7 +89,8 @@ void TraceOps::run_attention(const Tensor& qkv, const Batch& batch, const Attent
             .flops = 4 * batch.sum_squared_seq_len() * shape.num_heads * shape.head_dim,
             .activation_bytes = qkv.bytes() + out.bytes()});
   if (!arch_) return;
-  const cuda::AttentionKernel kernel = cuda::attention_kernel(qkv.dtype, shape.head_dim, *arch_);
+  const cuda::AttentionKernel kernel =
+      cuda::attention_kernel(qkv.dtype, shape.head_dim, qkv.row_stride, *arch_);
   const auto tiles = attention_tiles(batch, kernel.tile_rows, kernel.packs);
   op.kernels = {kernel.over(static_cast<int64_t>(tiles.size()), shape.num_heads)};
 }
