@@ -162,7 +162,10 @@ int run(const Options& options) {
       {"tokens_per_s", tokens_per_s}, {"p50_ms_8_tokens", 1e3 * median(latencies)}};
   if (model.gpu) {
     report["gpu"] = model.gpu->name;
+    report["open_s"] = seconds(model.times.open);
+    report["device_s"] = seconds(model.times.device);
     report["place_s"] = seconds(model.times.place);
+    report["weight_bytes"] = model.plan.parameters.bytes();
   } else {
     const double limit_tokens_per_s = limit * static_cast<double>(num_tokens) / flops;
     report["isa"] = cpu::to_string(model.isa);

@@ -78,6 +78,22 @@ def attention(heads: int, head_dim: int, tokens: int, total: int) -> dict:
     return out
 
 
+def pinned_copy(size: int) -> dict:
+    """Seconds that so many bytes take from pinned memory to the GPU."""
+    host = torch.empty(size, dtype=torch.uint8).pin_memory()
+    device = torch.empty(size, dtype=torch.uint8, device="cuda")
+    return {"pinned_copy_s": timed(lambda: device.copy_(host, non_blocking=True), 0.5), "bytes": size}
+
+
+def save(shape: str, folder: str) -> None:
+    """A checkpoint of this shape in bf16, with the tokenizer that a checkpoint must have."""
+    from tokenizers import Tokenizer, models
+
+    torch.manual_seed(1)
+    BertModel(BertConfig.from_pretrained(shape)).to(torch.bfloat16).save_pretrained(folder)
+    Tokenizer(models.WordPiece({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2}, unk_token="[UNK]")).save(folder + "/tokenizer.json")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", help="directory of a config.json")
@@ -86,7 +102,14 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--attention", type=int, nargs=3, metavar=("HEADS", "HEAD_DIM", "TOKENS"))
     parser.add_argument("--ceilings", action="store_true")
+    parser.add_argument("--pinned-copy", type=int, metavar="BYTES")
+    parser.add_argument("--save", metavar="FOLDER", help="write a checkpoint of --shape and end")
     a = parser.parse_args()
+    if a.save:
+        save(a.shape, a.save)
+        return
+    if a.pinned_copy:
+        print(json.dumps(pinned_copy(a.pinned_copy)), flush=True)
     if a.ceilings:
         print(json.dumps(ceilings()), flush=True)
     if a.attention:

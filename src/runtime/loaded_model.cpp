@@ -213,11 +213,12 @@ std::unique_ptr<LoadedModel> LoadedModel::open(const fs::path& path, const LoadO
                                                        : *source;  // values cost time
   auto ops = loaded->gpu ? make_gpu_ops(*loaded, planned, dtype, limits, options)
                          : make_cpu_ops(*loaded, planned, dtype, limits);
+  const auto made = Clock::now();
   ParameterList placed;
   auto model = find_model(config.architecture).make(Params(*source, *ops, placed), config);
   ops->finish_loading();
   loaded->runner = std::make_unique<ModelRunner>(std::move(ops), std::move(model));
-  loaded->times = {.open = opened - begin, .place = Clock::now() - opened};
+  loaded->times = {.open = opened - begin, .device = made - opened, .place = Clock::now() - made};
   return loaded;
 }
 

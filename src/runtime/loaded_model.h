@@ -31,8 +31,9 @@ struct LoadOptions {
 };
 
 struct LoadTimes {
-  Clock::duration open{};   // files mapped and verified
-  Clock::duration place{};  // weights brought into the kernels' layout
+  Clock::duration open{};    // files mapped and verified
+  Clock::duration device{};  // planned; memory taken, and on a GPU its context and kernels made
+  Clock::duration place{};   // weights brought into the kernels' layout
 };
 
 // Everything that serving needs. Members refer to each other: neither copied nor moved.
@@ -48,7 +49,7 @@ struct LoadedModel {
   cpu::Isa isa = cpu::Isa::kPortable;
   ModelPlan plan;
   std::unique_ptr<WeightSource> source;  // placed weights may be views into it
-  std::unique_ptr<ModelRunner> runner;  // moved into the EngineCore
+  std::unique_ptr<ModelRunner> runner;   // moved into the EngineCore
   LoadTimes times;
 
   // `path`: an engine or a Hugging Face checkpoint. Throws Error with the remedy.

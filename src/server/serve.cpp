@@ -61,9 +61,10 @@ void report(const Service& service) {
   log::info("limits: {} tokens per input, {} tokens and {} sequences per step",
             model.plan.limits.max_seq_len, model.plan.limits.max_num_tokens,
             model.plan.limits.max_num_sequences);
-  log::info("loaded in {:.2f} s: open and verify {:.2f} s, place {:.2f} s",
-            seconds(model.times.open + model.times.place), seconds(model.times.open),
-            seconds(model.times.place));
+  const LoadTimes& times = model.times;
+  log::info("loaded in {:.2f} s: open and verify {:.2f} s, device {:.2f} s, weights {:.2f} s",
+            seconds(times.open + times.device + times.place), seconds(times.open),
+            seconds(times.device), seconds(times.place));
   const RuntimeConfig& config = service.config();
   if (!service.has_keys() && !is_loopback(config.host))
     log::warn("anybody who reaches this address may use the server: no API key is set");

@@ -331,6 +331,7 @@ void Service::info(const ExchangePtr& exchange) {
                                   {"idle_timeout_s", limits.idle_timeout_s},
                                   {"request_timeout_s", limits.request_timeout_s}}},
           {"load_seconds", json::object{{"open", seconds(model.times.open)},
+                                        {"device", seconds(model.times.device)},
                                         {"place", seconds(model.times.place)}}},
           {"settings", std::move(settings)},
           // The names under which clients of TEI look.
