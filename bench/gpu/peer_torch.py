@@ -78,6 +78,23 @@ def attention(heads: int, head_dim: int, tokens: int, total: int) -> dict:
     return out
 
 
+def encode(folder: str) -> dict:
+    """Texts of five tokens through sentence-transformers, tokenizer included, at its best batch size."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(folder, device="cuda", model_kwargs={"torch_dtype": torch.bfloat16})
+    words = "water stone light river house table letter paper winter bread door window".split()
+    texts = [f"{words[i % 12]} {words[i // 12 % 12]} {words[i // 144 % 12]}" for i in range(16384)]
+    best = {"texts_per_s": 0.0}
+    for batch_size in (128, 512, 2048):
+        model.encode(texts[:batch_size], batch_size=batch_size)
+        begun = time.time()
+        model.encode(texts, batch_size=batch_size)
+        best = max(best, {"texts_per_s": len(texts) / (time.time() - begun), "batch_size": batch_size},
+                   key=lambda found: found["texts_per_s"])
+    return {"peer": "sentence-transformers", **best}
+
+
 def pinned_copy(size: int) -> dict:
     """Seconds that so many bytes take from pinned memory to the GPU."""
     host = torch.empty(size, dtype=torch.uint8).pin_memory()
@@ -102,12 +119,15 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--attention", type=int, nargs=3, metavar=("HEADS", "HEAD_DIM", "TOKENS"))
     parser.add_argument("--ceilings", action="store_true")
+    parser.add_argument("--encode", metavar="FOLDER", help="a sentence-transformers model")
     parser.add_argument("--pinned-copy", type=int, metavar="BYTES")
     parser.add_argument("--save", metavar="FOLDER", help="write a checkpoint of --shape and end")
     a = parser.parse_args()
     if a.save:
         save(a.shape, a.save)
         return
+    if a.encode:
+        print(json.dumps(encode(a.encode)), flush=True)
     if a.pinned_copy:
         print(json.dumps(pinned_copy(a.pinned_copy)), flush=True)
     if a.ceilings:

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,6 +49,40 @@ def load_row(bin: Path, peer: list[str], out) -> None:
               f"{best['open_s'] * 1e3:.0f} ms, context and kernels {best['device_s'] * 1e3:.0f} ms")
 
 
+HTTP = [  # name, flags of bench embed
+    ("5 tokens, 128 a request", ["-c", "32", "-i", "128", "-t", "5"]),
+    ("5 tokens, one a request", ["-c", "64", "-t", "5"]),
+    ("8 tokens, one at a time", ["-c", "1", "-t", "8"]),
+]
+
+
+def http_rows(bin: Path, minilm: str, device: str, peer: list[str], out) -> None:
+    """MiniLM through a server, client and server on this machine, beside sentence-transformers in process."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = f"{folder}/engine"
+        subprocess.run([str(bin / "millrace"), "build", "--model", minilm, "--target", "sm_90a,sm_80", "--output", engine],
+                       check=True, capture_output=True)
+        server = subprocess.Popen([str(bin / "millrace"), "serve", engine, "--device", device, "--port", "0", "--log-level",
+                                   "warn"], stdout=subprocess.PIPE, text=True)
+        try:
+            url = re.search(r"http://\S+", server.stdout.readline())[0]
+            print("\nMiniLM through HTTP, base64 answers")
+            for name, flags in HTTP:
+                report = f"{folder}/report.json"
+                subprocess.run([str(bin / "millrace"), "bench", "embed", url, "-d", "4", "--warmup", "1", *flags,
+                                "--encoding-format", "base64", "--json", report], check=True, capture_output=True)
+                figures = json.loads(Path(report).read_text())
+                out.write(json.dumps({"command": ["bench embed", *flags], **figures}) + "\n")
+                print(f"| {name:<24} | {figures['goodput']['inputs_per_s']:>10.0f} texts/s | p50 {figures['latency_ms']['p50']:.2f} ms |",
+                      flush=True)
+        finally:
+            server.terminate()
+            server.wait()
+    if device == "cuda":
+        for found in lines([*peer, "--encode", minilm], out):
+            print(f"| {'encode, in process':<24} | {found['texts_per_s']:>10.0f} texts/s |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", type=Path, required=True)
@@ -84,6 +120,8 @@ def main() -> None:
         attention = (lines([*peer, "--attention", "12", "64", "512"], out) or [{}])[0]
         print("\nattention of the peer, 12 heads of 64, 512 tokens: " +
               ", ".join(f"{name} {value:.0f}" for name, value in attention.items()))
+        if minilm := os.environ.get("MILLRACE_MINILM_DIR"):
+            http_rows(a.bin, minilm, "cuda", peer, out)
         if not a.no_load:
             load_row(a.bin, peer, out)
 

@@ -4,6 +4,8 @@
 #include <span>
 #include <string>
 
+#include "base/error.h"
+
 namespace millrace {
 
 // Stays open until the process ends: what it handed out may live anywhere. Copyable.
@@ -19,6 +21,13 @@ class DynamicLibrary {
 
   // The symbol, or nullptr.
   void* find(const char* symbol) const;
+
+  // Sets a pointer to the function of that name, which must be there.
+  template <typename F>
+  void look_up(F*& function, const char* symbol) const {
+    function = reinterpret_cast<F*>(find(symbol));
+    CHECK(function, "{} has no {}", path(), symbol);
+  }
 
  private:
   void* handle_ = nullptr;

@@ -79,7 +79,6 @@ CudaOps::CudaOps(std::unique_ptr<GpuContext> context, ThreadPool& pool,
       pool_(pool) {}
 
 CudaOps::~CudaOps() {
-  context_->driver().context_set_current(nullptr);
   context_->make_current();
   context_->driver().stream_synchronize(context_->stream());
 }

@@ -38,12 +38,8 @@ std::vector<Gpu> list_gpus(const Driver& driver) {
 
 GpuContext::GpuContext(const Driver& driver, int device) : driver_(driver) {
   const std::vector<Gpu> gpus = list_gpus(driver_);
-  if (device < 0 || device >= static_cast<int>(gpus.size())) {
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("device cuda:{} was asked for; this machine has {} GPUs", device, gpus.size()),
-        fmt::format("use cuda:0 to cuda:{}", gpus.size() - 1));
-  }
+  CHECK(device >= 0 && device < static_cast<int>(gpus.size()), "cuda:{} of {} GPUs", device,
+        gpus.size());
   gpu_ = gpus[static_cast<size_t>(device)];
   CUdevice handle = 0;
   MILLRACE_CUDA(driver_, device_get(&handle, device));
@@ -100,8 +96,8 @@ int64_t GpuContext::free_bytes() const {
   return static_cast<int64_t>(available);
 }
 
-Event::Event(const GpuContext& context, unsigned flags) : context_(context) {
-  MILLRACE_CUDA(context_.driver(), event_create(&event_, flags));
+Event::Event(const GpuContext& context) : context_(context) {
+  MILLRACE_CUDA(context_.driver(), event_create(&event_, CU_EVENT_DISABLE_TIMING));
 }
 
 Event::~Event() {

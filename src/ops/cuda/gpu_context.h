@@ -15,7 +15,7 @@ std::vector<Gpu> list_gpus(const Driver& driver);
 // make_current(). Buffers must not outlive the context.
 class GpuContext {
  public:
-  GpuContext(const Driver& driver, int device);
+  GpuContext(const Driver& driver, int device);  // `device`: an index into list_gpus()
   ~GpuContext();
   GpuContext(const GpuContext&) = delete;
   GpuContext& operator=(const GpuContext&) = delete;
@@ -45,14 +45,13 @@ inline CUdeviceptr address_of(const void* pointer) {
 // A CUDA event, made on the current context.
 class Event {
  public:
-  Event(const GpuContext& context, unsigned flags = CU_EVENT_DISABLE_TIMING);
+  explicit Event(const GpuContext& context);
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
 
   void record(CUstream stream) const;
   void wait() const;  // blocks the host until what was recorded is done
-  CUevent handle() const { return event_; }
 
  private:
   const GpuContext& context_;

@@ -1,8 +1,9 @@
 // One program per instance: a file that includes the template's text and names the instance.
 #include "ops/cuda/kernel_compiler.h"
 
+#include <charconv>
 #include <memory>
-#include <regex>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -13,42 +14,42 @@ namespace millrace::cuda {
 
 namespace {
 
-int number_before(const std::string& log, const std::string& words) {
-  std::smatch match;
-  return std::regex_search(log, match, std::regex("(\\d+) " + words)) ? std::stoi(match[1]) : 0;
+// The number that stands before the first `words`; 0 where they are not.
+int number_before(std::string_view log, std::string_view words) {
+  const size_t end = log.find(words);
+  if (end == std::string_view::npos) return 0;
+  size_t begin = end;
+  while (begin > 0 && log[begin - 1] >= '0' && log[begin - 1] <= '9') --begin;
+  int number = 0;
+  std::from_chars(log.data() + begin, log.data() + end, number);
+  return number;
+}
+
+// What the assembler says of a kernel in the log of `-v`.
+KernelResources parse_resources(const std::string& log) {
+  const KernelResources found = {.registers = number_before(log, " registers"),
+                                 .shared_bytes = number_before(log, " bytes smem"),
+                                 .stack_bytes = number_before(log, " bytes stack frame"),
+                                 .spill_bytes = number_before(log, " bytes spill stores") +
+                                                number_before(log, " bytes spill loads")};
+  CHECK(found.registers > 0, "the assembler's report has another form:\n{}", log);
+  return found;
 }
 
 }  // namespace
 
-KernelResources parse_resources(const std::string& log) {
-  KernelResources out{.registers = 0,
-                      .shared_bytes = number_before(log, "bytes smem"),
-                      .stack_bytes = number_before(log, "bytes stack frame"),
-                      .spill_bytes = number_before(log, "bytes spill stores") +
-                                     number_before(log, "bytes spill loads")};
-  std::smatch match;
-  CHECK(std::regex_search(log, match, std::regex("Used (\\d+) registers")),
-        "the assembler's report has another form:\n{}", log);
-  out.registers = std::stoi(match[1]);
-  return out;
-}
-
 KernelCompiler::KernelCompiler()
     : library_(open_nvidia_library("libnvrtc.so.13", "compiling kernels", "nvidia-cuda-nvrtc")) {
-  const auto look_up = [&]<typename F>(F& entry, const char* name) {
-    entry = reinterpret_cast<F>(library_.find(name));
-    CHECK(entry, "{} has no {}", library_.path(), name);
-  };
-  look_up(api_.version, "nvrtcVersion");
-  look_up(api_.error_text, "nvrtcGetErrorString");
-  look_up(api_.create, "nvrtcCreateProgram");
-  look_up(api_.destroy, "nvrtcDestroyProgram");
-  look_up(api_.add_name, "nvrtcAddNameExpression");
-  look_up(api_.compile, "nvrtcCompileProgram");
-  look_up(api_.log_size, "nvrtcGetProgramLogSize");
-  look_up(api_.log, "nvrtcGetProgramLog");
-  look_up(api_.cubin_size, "nvrtcGetCUBINSize");
-  look_up(api_.cubin, "nvrtcGetCUBIN");
+  library_.look_up(api_.version, "nvrtcVersion");
+  library_.look_up(api_.error_text, "nvrtcGetErrorString");
+  library_.look_up(api_.create, "nvrtcCreateProgram");
+  library_.look_up(api_.destroy, "nvrtcDestroyProgram");
+  library_.look_up(api_.add_name, "nvrtcAddNameExpression");
+  library_.look_up(api_.compile, "nvrtcCompileProgram");
+  library_.look_up(api_.log_size, "nvrtcGetProgramLogSize");
+  library_.look_up(api_.log, "nvrtcGetProgramLog");
+  library_.look_up(api_.cubin_size, "nvrtcGetCUBINSize");
+  library_.look_up(api_.cubin, "nvrtcGetCUBIN");
   int major = 0;
   int minor = 0;
   check(api_.version(&major, &minor), "nvrtcVersion");

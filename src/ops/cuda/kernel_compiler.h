@@ -45,8 +45,4 @@ class KernelCompiler {
   std::string version_;
 };
 
-// What the assembler says of a kernel in the log of `-v`. Throws InternalError when it says
-// nothing.
-KernelResources parse_resources(const std::string& log);
-
 }  // namespace millrace::cuda

@@ -103,24 +103,20 @@ LtGemm::LtGemm(const GpuContext& context, bool deterministic)
     : context_(context),
       deterministic_(deterministic),
       library_(open_nvidia_library("libcublasLt.so.13", "computing on a GPU", "nvidia-cublas")) {
-  const auto look_up = [&]<typename F>(F& entry, const char* name) {
-    entry = reinterpret_cast<F>(library_.find(name));
-    CHECK(entry, "{} has no {}", library_.path(), name);
-  };
-  look_up(api_.create, "cublasLtCreate");
-  look_up(api_.destroy, "cublasLtDestroy");
-  look_up(api_.matmul, "cublasLtMatmul");
-  look_up(api_.heuristic, "cublasLtMatmulAlgoGetHeuristic");
-  look_up(api_.desc_create, "cublasLtMatmulDescCreate");
-  look_up(api_.desc_destroy, "cublasLtMatmulDescDestroy");
-  look_up(api_.desc_set, "cublasLtMatmulDescSetAttribute");
-  look_up(api_.layout_create, "cublasLtMatrixLayoutCreate");
-  look_up(api_.layout_destroy, "cublasLtMatrixLayoutDestroy");
-  look_up(api_.layout_set, "cublasLtMatrixLayoutSetAttribute");
-  look_up(api_.preference_create, "cublasLtMatmulPreferenceCreate");
-  look_up(api_.preference_destroy, "cublasLtMatmulPreferenceDestroy");
-  look_up(api_.preference_set, "cublasLtMatmulPreferenceSetAttribute");
-  look_up(api_.status_text, "cublasLtGetStatusString");
+  library_.look_up(api_.create, "cublasLtCreate");
+  library_.look_up(api_.destroy, "cublasLtDestroy");
+  library_.look_up(api_.matmul, "cublasLtMatmul");
+  library_.look_up(api_.heuristic, "cublasLtMatmulAlgoGetHeuristic");
+  library_.look_up(api_.desc_create, "cublasLtMatmulDescCreate");
+  library_.look_up(api_.desc_destroy, "cublasLtMatmulDescDestroy");
+  library_.look_up(api_.desc_set, "cublasLtMatmulDescSetAttribute");
+  library_.look_up(api_.layout_create, "cublasLtMatrixLayoutCreate");
+  library_.look_up(api_.layout_destroy, "cublasLtMatrixLayoutDestroy");
+  library_.look_up(api_.layout_set, "cublasLtMatrixLayoutSetAttribute");
+  library_.look_up(api_.preference_create, "cublasLtMatmulPreferenceCreate");
+  library_.look_up(api_.preference_destroy, "cublasLtMatmulPreferenceDestroy");
+  library_.look_up(api_.preference_set, "cublasLtMatmulPreferenceSetAttribute");
+  library_.look_up(api_.status_text, "cublasLtGetStatusString");
   context_.make_current();
   check(api_.create(&handle_), "cublasLtCreate");
   workspace_ = context_.allocate(kWorkspaceBytes);
