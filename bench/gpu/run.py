@@ -49,10 +49,10 @@ def load_row(bin: Path, peer: list[str], out) -> None:
               f"{best['open_s'] * 1e3:.0f} ms, context and kernels {best['device_s'] * 1e3:.0f} ms")
 
 
-HTTP = [  # name, flags of bench embed
-    ("5 tokens, 128 a request", ["-c", "32", "-i", "128", "-t", "5"]),
-    ("5 tokens, one a request", ["-c", "64", "-t", "5"]),
-    ("8 tokens, one at a time", ["-c", "1", "-t", "8"]),
+HTTP = [  # name, clients (each has one thread), flags of each client's bench embed
+    ("5 tokens, 128 a request", 6, ["-c", "8", "-i", "128", "-t", "5"]),
+    ("5 tokens, one a request", 4, ["-c", "32", "-t", "5"]),
+    ("8 tokens, one at a time", 1, ["-c", "1", "-t", "8"]),
 ]
 
 
@@ -67,14 +67,19 @@ def http_rows(bin: Path, minilm: str, device: str, peer: list[str], out) -> None
         try:
             url = re.search(r"http://\S+", server.stdout.readline())[0]
             print("\nMiniLM through HTTP, base64 answers")
-            for name, flags in HTTP:
-                report = f"{folder}/report.json"
-                subprocess.run([str(bin / "millrace"), "bench", "embed", url, "-d", "4", "--warmup", "1", *flags,
-                                "--encoding-format", "base64", "--json", report], check=True, capture_output=True)
-                figures = json.loads(Path(report).read_text())
-                out.write(json.dumps({"command": ["bench embed", *flags], **figures}) + "\n")
-                print(f"| {name:<24} | {figures['goodput']['inputs_per_s']:>10.0f} texts/s | p50 {figures['latency_ms']['p50']:.2f} ms |",
-                      flush=True)
+            for name, clients, flags in HTTP:
+                reports = [Path(folder) / f"report{i}.json" for i in range(clients)]
+                running = [subprocess.Popen([str(bin / "millrace"), "bench", "embed", url, "-d", "5", "--warmup", "1", *flags,
+                                             "--encoding-format", "base64", "--json", str(report)],
+                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for report in reports]
+                if any([client.wait() for client in running]):
+                    raise RuntimeError(f"{name}: a client failed")
+                figures = [json.loads(report.read_text()) for report in reports]
+                for found in figures:
+                    out.write(json.dumps({"command": ["bench embed", *flags], **found}) + "\n")
+                rate = sum(found["goodput"]["inputs_per_s"] for found in figures)
+                p50 = sorted(found["latency_ms"]["p50"] for found in figures)[clients // 2]
+                print(f"| {name:<24} | {rate:>10.0f} texts/s | p50 {p50:.2f} ms |", flush=True)
         finally:
             server.terminate()
             server.wait()
