@@ -20,23 +20,48 @@ namespace fs = std::filesystem;
 // activation stays in its second-level cache: docs/performance.md has the measurement.
 constexpr int64_t kStepTokensPerThread = 512;
 
-// The GPU that serves: the one asked for, or the first where there is any. None: the CPU serves.
-std::optional<Gpu> choose_gpu(const std::optional<Device>& asked) {
-  if (asked && asked->kind == DeviceKind::kCpu) return std::nullopt;
-  std::vector<Gpu> gpus;
-  try {
-    gpus = load_cuda_backend().gpus();
-  } catch (const Error& error) {
-    if (asked) throw;
-    log::info("computing on the CPU: {}", error.message());
-    return std::nullopt;
+bool is_supported(const Gpu& gpu) {
+  return gpu.capability >= cuda::kLeastCapability;
+}
+
+std::string too_old(const Gpu& gpu) {
+  return fmt::format("{} has compute capability {:.1f}; the kernels need {:.1f} or later", gpu.name,
+                     gpu.capability / 10.0, cuda::kLeastCapability / 10.0);
+}
+
+// The GPU that was asked for.
+Gpu require_gpu(int index) {
+  const std::vector<Gpu> gpus = load_cuda_backend().gpus();
+  if (index >= static_cast<int>(gpus.size())) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("device cuda:{} was asked for, and this machine has {} GPUs", index,
+                            gpus.size()),
+                fmt::format("use cuda:0 to cuda:{}", gpus.size() - 1));
   }
-  const int index = asked ? asked->index : 0;
-  if (index < static_cast<int>(gpus.size())) return gpus[static_cast<size_t>(index)];
-  throw Error(
-      ErrorCode::kUnsupported,
-      fmt::format("device cuda:{} was asked for, and this machine has {} GPUs", index, gpus.size()),
-      fmt::format("use cuda:0 to cuda:{}", gpus.size() - 1));
+  const Gpu& gpu = gpus[static_cast<size_t>(index)];
+  if (!is_supported(gpu)) throw Error(ErrorCode::kUnsupported, too_old(gpu), "use --device cpu");
+  return gpu;
+}
+
+// The first that can serve; none where the CPU has to, which is said.
+std::optional<Gpu> find_gpu() {
+  std::string problem;
+  try {
+    for (const Gpu& gpu : load_cuda_backend().gpus()) {
+      if (is_supported(gpu)) return gpu;
+      problem = too_old(gpu);
+    }
+  } catch (const Error& error) {
+    problem = error.message();
+  }
+  log::info("computing on the CPU: {}", problem);
+  return std::nullopt;
+}
+
+std::optional<Gpu> choose_gpu(const std::optional<Device>& asked) {
+  if (!asked) return find_gpu();
+  if (asked->kind == DeviceKind::kCpu) return std::nullopt;
+  return require_gpu(asked->index);
 }
 
 // Of the architectures that the engine has kernels for, the closest to the GPU's own.

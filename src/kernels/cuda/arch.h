@@ -23,6 +23,9 @@ std::optional<Arch> arch_from_name(std::string_view name);
 
 std::string arch_names();  // of a message: "sm_80, sm_86, ..."
 
+// Ten times the compute capability that kernels need: asynchronous copies, bf16.
+inline constexpr int kLeastCapability = 80;
+
 // What is compiled for a GPU of this capability where there is a choice: the most specific form.
 Arch native_arch(int capability);
 
