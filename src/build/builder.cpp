@@ -54,7 +54,7 @@ void add_targets(const std::filesystem::path& path, const std::vector<std::strin
   const ModelFiles& files = engine.files;
   const ModelConfig model = ModelConfig::from_hf(files.config_texts, path.string());
   const CheckpointSource source(files.weights, files.naming);
-  add_kernels(path, compile_targets(model, files.build, source, targets, progress), pool);
+  add_kernels(engine, compile_targets(model, files.build, source, targets, progress), pool);
 }
 
 BuildResult build_engine(const BuildConfig& config, const std::filesystem::path& output,

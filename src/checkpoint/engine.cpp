@@ -336,15 +336,16 @@ Engine Engine::open(const fs::path& directory, ThreadPool& pool) {
   return engine;
 }
 
-void add_kernels(const fs::path& engine, const std::vector<cuda::KernelArchive>& kernels,
+void add_kernels(const Engine& engine, const std::vector<cuda::KernelArchive>& kernels,
                  ThreadPool& pool) {
-  EngineManifest manifest = Engine::open(engine, pool).manifest;
-  StagedDirectory staged(engine);
+  const fs::path& directory = engine.files.path;
+  EngineManifest manifest = engine.manifest;
+  StagedDirectory staged(directory);
   for (const FileIdentity& file : manifest.files) {
     fs::create_directories((staged.path() / file.name).parent_path());
     std::error_code other_file_system;
-    fs::create_hard_link(engine / file.name, staged.path() / file.name, other_file_system);
-    if (other_file_system) fs::copy_file(engine / file.name, staged.path() / file.name);
+    fs::create_hard_link(directory / file.name, staged.path() / file.name, other_file_system);
+    if (other_file_system) fs::copy_file(directory / file.name, staged.path() / file.name);
   }
   for (const cuda::KernelArchive& archive : kernels) {
     const std::string name = kernel_archive_name(archive.arch);

@@ -76,10 +76,10 @@ struct Engine {
   static Engine open(const std::filesystem::path& directory, ThreadPool& pool);
 };
 
-// Gives an engine the kernels of further architectures, in place of those that it has for the same
-// ones. The engine is whole at every moment.
-void add_kernels(const std::filesystem::path& engine,
-                 const std::vector<cuda::KernelArchive>& kernels, ThreadPool& pool);
+// Gives an opened engine the kernels of further architectures, in place of those that it has for
+// the same ones: its directory is whole at every moment, `engine` itself stays as it was opened.
+void add_kernels(const Engine& engine, const std::vector<cuda::KernelArchive>& kernels,
+                 ThreadPool& pool);
 
 FileIdentity identify_file(const std::filesystem::path& directory, const std::string& name,
                            ThreadPool& pool);

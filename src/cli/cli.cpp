@@ -33,7 +33,7 @@ void add_revision(CLI::App& app, std::vector<Override>& overrides) {
 
 void add_targets(CLI::App& app, const std::string& flag, std::vector<std::string>& targets,
                  const std::string& help) {
-  app.add_option(flag, targets, help)->delimiter(',');
+  app.add_option(flag, targets, help)->delimiter(',')->allow_extra_args(false);
 }
 
 int exit_status(ErrorCode code) {

@@ -43,7 +43,7 @@ class GpuChoiceTest : public testing::Test {
         archive.kernels.push_back({.name = instance.name(), .cubin = "code"});
       archive.kernels.resize(archive.kernels.size() - left_out);
     }
-    add_kernels(path, archives, pool_);
+    add_kernels(built, archives, pool_);
     return path;
   }
 

@@ -29,7 +29,8 @@ KernelCache KernelCache::of_user() {
     return KernelCache(fs::path(own) / "kernels");
   if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty())
     return KernelCache(fs::path(cache) / "millrace" / "kernels");
-  return KernelCache(fs::path(variable("HOME")) / ".cache" / "millrace" / "kernels");
+  const std::string home = variable("HOME");
+  return KernelCache(fs::path(home.empty() ? "/" : home) / ".cache" / "millrace" / "kernels");
 }
 
 std::optional<CompiledKernel> KernelCache::find(const std::string& key) const {
@@ -67,13 +68,15 @@ void KernelCache::store(const std::string& key, const CompiledKernel& kernel) co
                                  {"stack_bytes", kernel.resources.stack_bytes},
                                  {"spill_bytes", kernel.resources.spill_bytes},
                                  {"sha256", sha256_hex(kernel.binary.cubin)}});
+  const fs::path written = folder_ / fmt::format("{}.{}", key, ::getpid());
   try {
     fs::create_directories(folder_);
-    const fs::path written = folder_ / fmt::format("{}.{}", key, ::getpid());
     write_file(written.string(), head + "\n" + kernel.binary.cubin);
     fs::rename(written, folder_ / key);
   } catch (const std::exception& error) {
     log::warn("the kernel cache cannot be written: {}", error.what());
+    std::error_code absent;
+    fs::remove(written, absent);  // a full disk leaves a part
   }
 }
 
