@@ -34,6 +34,7 @@ struct Options {
   int passes = 7;
   uint64_t seed = 20261121;
   int64_t step_tokens = 0;  // 0: as the engine chooses
+  bool enforce_eager = false;
 };
 
 std::vector<Sequence> random_texts(const Options& options, int64_t vocab_size) {
@@ -113,6 +114,7 @@ int run(const Options& options) {
   load.isa = cpu::isa_from_name(options.isa);
   load.device = Device{.kind = options.device == "cuda" ? DeviceKind::kCuda : DeviceKind::kCpu};
   load.random_weights = options.random_weights;
+  load.enforce_eager = options.enforce_eager;
   load.build.max_num_tokens = options.max_num_tokens;
   load.build.max_batch_size = options.max_batch_size;
   auto loaded = LoadedModel::open(options.model, load);
@@ -204,6 +206,7 @@ int main(int argc, char** argv) {
   app.add_option("--passes", options.passes);
   app.add_option("--seed", options.seed);
   app.add_option("--step-tokens", options.step_tokens, "Tokens that a step aims at");
+  app.add_flag("--enforce-eager", options.enforce_eager, "On a GPU: no CUDA graphs");
   CLI11_PARSE(app, argc, argv);
   return millrace::bench::run(options);
 }

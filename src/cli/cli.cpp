@@ -104,6 +104,12 @@ int run_cli(int argc, char** argv) {
         serve.overrides.push_back({"millrace.deterministic", "true", "--deterministic"});
       },
       "On a GPU: a result's bits do not depend on its batch");
+  serve_app.add_flag_callback(
+      "--enforce-eager",
+      [&serve] {
+        serve.overrides.push_back({"millrace.enforce_eager", "true", "--enforce-eager"});
+      },
+      "On a GPU: no CUDA graphs");
   add_override(serve_app, serve.overrides, "--threads", "millrace.num_threads",
                "Compute threads (0: one per core)");
   add_override(serve_app, serve.overrides, "--served-model-name",

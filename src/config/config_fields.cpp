@@ -247,6 +247,10 @@ const Field kFields[] = {
      .about = "On a GPU: make a result's bits independent of what else is in the batch, at some cost "
               "of speed; on the CPU they always are.",
      .store = [](C& c, const V& v) { c.runtime.deterministic = v.boolean; }},
+    {.path = "millrace.enforce_eager", .type = kBoolean, .fallback = "false",
+     .about = "On a GPU: launch every kernel of a step by itself, instead of replaying steps of few "
+              "tokens from CUDA graphs; slower for those, and easier to profile.",
+     .store = [](C& c, const V& v) { c.runtime.enforce_eager = v.boolean; }},
     {.path = "millrace.num_threads", .type = kInteger, .min = 0, .max = 1024, .fallback = "0",
      .about = "Compute threads on the CPU; 0 takes every core that is free to use.",
      .store = [](C& c, const V& v) { c.runtime.num_threads = static_cast<int>(v.integer); }},

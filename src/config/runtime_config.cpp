@@ -29,10 +29,10 @@ std::string to_string(const RuntimeConfig& config) {
   const ClientLimits& limits = config.limits;
   return fmt::format(
              "served_model_name: {}\nwebserver_default_route: {}\nhost: {}\nport: {}\ndevice: {}\n"
-             "dtype: {}\ndeterministic: {}\nnum_threads: {}\n",
+             "dtype: {}\ndeterministic: {}\nenforce_eager: {}\nnum_threads: {}\n",
              config.served_model_name, config.webserver_default_route, config.host, config.port,
              config.device ? to_string(*config.device) : "auto", to_string(config.dtype),
-             config.deterministic, config.num_threads) +
+             config.deterministic, config.enforce_eager, config.num_threads) +
          fmt::format("api_key: {}\napi_key_file: {}\nallow_unauthenticated: {}\n",
                      access.api_key.empty() ? "" : "***", access.api_key_file,
                      access.allow_unauthenticated) +

@@ -48,6 +48,7 @@ struct RuntimeConfig {
   std::optional<Device> device;         // absent (auto): a GPU where there is one, else the CPU
   ComputeDType dtype = ComputeDType::kAuto;  // auto: what the engine was built for
   bool deterministic = false;  // on a GPU: a result's bits depend on its own input alone
+  bool enforce_eager = false;  // on a GPU: no step is recorded and replayed
   int num_threads = 0;         // compute threads; 0: one per available core
 
   AccessConfig access;

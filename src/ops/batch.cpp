@@ -41,6 +41,13 @@ void Batch::clear() {
   cu_seqlens.assign(1, 0);
 }
 
+void Batch::pad(int64_t num_tokens, int64_t num_sequences) {
+  CHECK(num_tokens >= this->num_tokens() && num_sequences >= this->num_sequences());
+  for (auto* numbers : {&token_ids, &token_type_ids, &position_ids})
+    numbers->resize(static_cast<size_t>(num_tokens), 0);
+  cu_seqlens.resize(static_cast<size_t>(num_sequences) + 1, cu_seqlens.back());
+}
+
 Batch Batch::of_lengths(std::span<const int64_t> lengths) {
   Batch batch;
   for (int64_t length : lengths) {

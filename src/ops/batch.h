@@ -8,6 +8,8 @@
 
 namespace millrace {
 
+// Rows behind the last sequence belong to none, and a sequence may be empty: both only where a
+// device adds them to reach the size of a step that it knows.
 struct Batch {
   std::vector<int32_t> token_ids;       // [num_tokens], sequence after sequence
   std::vector<int32_t> token_type_ids;  // [num_tokens]
@@ -23,6 +25,9 @@ struct Batch {
   // least 1.
   void append(std::span<const int32_t> ids, std::span<const int32_t> type_ids);
   void clear();
+
+  // Adds zeros behind the last sequence, and empty sequences.
+  void pad(int64_t num_tokens, int64_t num_sequences);
 
   // A batch of zeros with these sequence lengths: what a plan is traced over.
   static Batch of_lengths(std::span<const int64_t> lengths);

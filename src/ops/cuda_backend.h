@@ -34,6 +34,7 @@ struct CudaOpsOptions {
   int64_t max_num_sequences = 0;  // of a step
   int64_t max_result_bytes = 0;   // that one step sends to the host
   bool deterministic = false;     // a row's bits depend on the weights and its own sequence alone
+  bool enforce_eager = false;     // steps of few tokens are not recorded and replayed
   std::vector<cuda::KernelBinary> kernels;  // every instance that the steps launch
 };
 

@@ -2,6 +2,7 @@
 #include "ops/cuda_choice.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/error.h"
 
@@ -39,6 +40,7 @@ std::vector<cuda::AttentionTile> attention_tiles(const Batch& batch, int tile_ro
   for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
     const int begin = batch.cu_seqlens[i];
     const int end = batch.cu_seqlens[i + 1];
+    if (begin == end) continue;
     if (pack && !tiles.empty()) {
       cuda::AttentionTile& last = tiles.back();
       const bool whole = last.row_begin == last.kv_begin && last.row_end == last.kv_end;
@@ -59,6 +61,27 @@ std::vector<cuda::AttentionTile> attention_tiles(const Batch& batch, int tile_ro
     return tile.kv_end - tile.kv_begin;
   });
   return tiles;
+}
+
+StepSize recorded_size(const StepSize& step, const StepSize& most) {
+  const auto tokens = static_cast<uint64_t>(step.num_tokens);
+  const auto granule = static_cast<int64_t>(std::max<uint64_t>(8, std::bit_floor(tokens) / 8));
+  const auto sequences = std::bit_ceil(static_cast<uint64_t>(step.num_sequences));
+  const int64_t num_tokens =
+      std::min(most.num_tokens, (step.num_tokens + granule - 1) / granule * granule);
+  return {
+      .num_tokens = num_tokens,
+      .num_sequences = std::min({most.num_sequences, num_tokens, static_cast<int64_t>(sequences)})};
+}
+
+int64_t max_attention_tiles(const StepSize& size, int tile_rows, bool pack) {
+  // A sequence has at most one tile that is not full.
+  const int64_t full = size.num_tokens / tile_rows;
+  if (!pack) return full + size.num_sequences;
+  // Of two tiles of whole sequences that follow each other, the second one's first sequence did not
+  // fit into the first: together they have more than tile_rows rows. A full tile may be followed by
+  // a part of its sequence, and by an odd one of those tiles.
+  return std::min(full + size.num_sequences, 3 * full + 2);
 }
 
 }  // namespace millrace

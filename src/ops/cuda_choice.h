@@ -23,4 +23,24 @@ std::optional<cuda::KernelLaunch> activation_kernel(ActivationFunction f, DType 
 // other share a tile; else a tile lies within one sequence. Those with most keys come first.
 std::vector<cuda::AttentionTile> attention_tiles(const Batch& batch, int tile_rows, bool pack);
 
+// --- steps of few tokens -------------------------------------------------------------------------
+
+// A step of few tokens takes a GPU less time than the launches of its kernels take the host. Such
+// steps are filled up to one of a few sizes, recorded once for each size, and replayed as a whole.
+struct StepSize {
+  int64_t num_tokens = 0;
+  int64_t num_sequences = 0;
+
+  bool operator==(const StepSize&) const = default;
+};
+
+inline constexpr int64_t kMaxRecordedTokens = 2048;
+
+// The least of those sizes that holds a step; less than an eighth, or eight tokens, larger. At most
+// `most`, which holds the step too.
+StepSize recorded_size(const StepSize& step, const StepSize& most);
+
+// Never fewer than attention_tiles() gives for a batch of this size or less.
+int64_t max_attention_tiles(const StepSize& size, int tile_rows, bool pack);
+
 }  // namespace millrace

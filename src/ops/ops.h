@@ -1,37 +1,54 @@
 // Ops: the seam between models and devices. One per rank.
 #pragma once
 
+#include <functional>
+#include <optional>
+
 #include "ops/attention_ops.h"
 #include "ops/dense_ops.h"
 #include "ops/pooling_ops.h"
 
 namespace millrace {
 
+// What a step is run for: rows of its sequences, of its tokens, or both.
+struct StepRows {
+  std::optional<Tensor> sequences;  // [num_sequences, width]
+  std::optional<Tensor> tokens;     // [num_tokens, width]
+};
+
+struct Step {
+  uint64_t number = 0;  // counted from 0
+  StepRows rows;        // on the host
+};
+
 // A new family of models adds a family of ops; a device implements all of them.
-//
-// A step is begin_step(), a forward pass, to_host() of what is wanted, end_step(). A device may
-// still be at work on it afterwards: its values are on the host once wait_step() has returned.
 class Ops : public DenseOps, public AttentionOps, public PoolingOps {
  public:
-  // Empties the arena. `batch` must stay as it is until end_step().
-  virtual void begin_step(const Batch& batch);
+  // Ops on the rows of `batch`, which is given to each of them.
+  using Forward = std::function<StepRows(const Batch&)>;
 
-  // A view or a copy in host memory, valid until max_steps_in_flight() further steps begin.
-  virtual Tensor to_host(const Tensor& tensor) { return tensor; }
-
-  // The number of this step; counted from 0.
-  virtual uint64_t end_step() { return num_steps_++; }
+  // Runs `forward`. A device may still be at work on it afterwards: the values of the rows are on
+  // the host once wait_step() has returned, and stay there until max_steps_in_flight() further
+  // steps begin. The batch that `forward` sees may be the given one with rows added behind it, and
+  // where a step of the same sizes and the same `variant` was run before, `forward` may not be
+  // called at all: what it launches must depend on nothing else.
+  virtual Step run_step(const Batch& batch, int variant, const Forward& forward);
   virtual void wait_step(uint64_t /*step*/) {}
 
   // So many steps may have begun before the first of them is waited for.
   virtual int max_steps_in_flight() const { return 1; }
 
+  // Empties the arena: ops on `batch` may follow, which must stay as it is meanwhile. What
+  // run_step() begins with.
+  virtual void begin_step(const Batch& /*batch*/) { arena().reset(); }
+
  private:
   uint64_t num_steps_ = 0;
 };
 
-inline void Ops::begin_step(const Batch& /*batch*/) {
-  arena().reset();
+inline Step Ops::run_step(const Batch& batch, int /*variant*/, const Forward& forward) {
+  begin_step(batch);
+  return {.number = num_steps_++, .rows = forward(batch)};
 }
 
 }  // namespace millrace

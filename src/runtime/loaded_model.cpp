@@ -205,6 +205,7 @@ std::unique_ptr<Ops> make_gpu_ops(LoadedModel& loaded, const WeightSource& sourc
        .max_num_sequences = limits.max_num_sequences,
        .max_result_bytes = result_bytes(loaded.config, limits),
        .deterministic = options.deterministic,
+       .enforce_eager = options.enforce_eager,
        .kernels = loaded.manifest ? read_kernels(loaded, arch) : make_kernels(loaded.plan, arch)});
 }
 

@@ -28,6 +28,7 @@ struct LoadOptions {
   // A seed: weights are made up, and only config.json is needed. For benchmarks of real shapes.
   std::optional<uint64_t> random_weights;
   bool deterministic = false;  // on a GPU: a row's bits depend on its own sequence alone
+  bool enforce_eager = false;  // on a GPU: every kernel of every step is launched by itself
 };
 
 struct LoadTimes {

@@ -38,15 +38,9 @@ class ModelRunner {
   StepOutput run(const Batch& batch, bool with_token_rows);
 
  private:
-  struct Launched {
-    uint64_t step = 0;
-    Tensor rows;
-    std::optional<Tensor> token_rows;
-  };
-
   std::unique_ptr<Ops> ops_;
   std::unique_ptr<Model> model_;
-  std::deque<Launched> in_flight_;
+  std::deque<Step> in_flight_;
 };
 
 }  // namespace millrace

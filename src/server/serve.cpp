@@ -119,7 +119,8 @@ int serve(const ServeOptions& options) {
                                                  .dtype = runtime.dtype,
                                                  .num_threads = runtime.num_threads,
                                                  .build = options.build,
-                                                 .deterministic = runtime.deterministic});
+                                                 .deterministic = runtime.deterministic,
+                                                 .enforce_eager = runtime.enforce_eager});
   std::atomic<bool> device_lost{false};
   // A supervisor restarts the process; until then it drains like one that was told to stop.
   Service service(std::move(model), runtime, options.settings, [&device_lost] {

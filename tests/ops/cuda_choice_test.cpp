@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <random>
+#include <set>
 
 namespace millrace {
 namespace {
@@ -43,6 +45,46 @@ TEST(AttentionTiles, CoverEveryRowOnceWithTheKeysOfItsSequence) {
       }
     }
   }
+}
+
+// Random batches, and among them those that packing likes least.
+TEST(AttentionTiles, FitIntoTheListOfARecordedStep) {
+  std::mt19937 random(std::random_device{}());
+  for (int i = 0; i < 2000; ++i) {
+    std::vector<int64_t> lengths(1 + random() % 60);
+    const int64_t longest[] = {2, 40, 100, 300};
+    for (int64_t& length : lengths)
+      length = 1 + static_cast<int64_t>(random() % static_cast<uint32_t>(longest[random() % 4]));
+    Batch batch = Batch::of_lengths(lengths);
+    const StepSize step = {batch.num_tokens(), batch.num_sequences()};
+    const StepSize size = recorded_size(step, {.num_tokens = 1 << 20, .num_sequences = 64});
+    const auto before = attention_tiles(batch, 64, true).size();
+    batch.pad(size.num_tokens, size.num_sequences);
+    ASSERT_EQ(attention_tiles(batch, 64, true).size(), before) << "padding has no tiles";
+    for (const int tile_rows : {16, 64, 128}) {
+      for (const bool pack : {false, true}) {
+        const auto count = static_cast<int64_t>(attention_tiles(batch, tile_rows, pack).size());
+        ASSERT_LE(count, max_attention_tiles(step, tile_rows, pack)) << to_string(batch);
+        ASSERT_LE(count, max_attention_tiles(size, tile_rows, pack)) << to_string(batch);
+      }
+    }
+  }
+}
+
+TEST(RecordedSize, HoldsTheStepAndIsLittleLarger) {
+  const StepSize most = {.num_tokens = kMaxRecordedTokens, .num_sequences = 100};
+  std::set<int64_t> sizes;
+  for (int64_t tokens = 1; tokens <= kMaxRecordedTokens; ++tokens) {
+    const StepSize size = recorded_size({tokens, std::min<int64_t>(tokens, 100)}, most);
+    ASSERT_GE(size.num_tokens, tokens);
+    ASSERT_LE(size.num_tokens - tokens, std::max<int64_t>(7, tokens / 8));
+    ASSERT_EQ(recorded_size(size, most), size);
+    sizes.insert(size.num_tokens);
+  }
+  EXPECT_LE(sizes.size(), 50u);
+  EXPECT_EQ(recorded_size({2047, 65}, most), most);
+  EXPECT_EQ(recorded_size({9, 3}, {.num_tokens = 10, .num_sequences = 3}),
+            (StepSize{.num_tokens = 10, .num_sequences = 3}));
 }
 
 TEST(AttentionTiles, ShortSequencesShareATile) {

@@ -125,18 +125,17 @@ class TwoStepOps : public CpuOps {
 
   int max_steps_in_flight() const override { return 2; }
 
-  Tensor to_host(const Tensor& tensor) override {
-    Half& half = halves_[num_launched_ % 2];
-    const auto values = tensor.as<const float>();
+  Step run_step(const Batch& batch, int variant, const Forward& forward) override {
+    Step step = CpuOps::run_step(batch, variant, forward);
+    CHECK(!step.rows.tokens, "only rows of sequences are sent");
+    Half& half = halves_[step.number % 2];
+    const auto values = step.rows.sequences->as<const float>();
     half.pending.assign(values.begin(), values.end());
     half.arrived.assign(values.size(), std::numeric_limits<float>::quiet_NaN());
-    return Tensor::contiguous(half.arrived.data(), DType::kF32, tensor.shape);
-  }
-
-  uint64_t end_step() override {
-    const int in_flight = static_cast<int>(num_launched_ + 1 - num_waited_);
+    step.rows.sequences->data = half.arrived.data();
+    const int in_flight = static_cast<int>(step.number + 1 - num_waited_);
     if (in_flight > *most_in_flight_) *most_in_flight_ = in_flight;
-    return num_launched_++;
+    return step;
   }
 
   void wait_step(uint64_t step) override {
@@ -153,7 +152,6 @@ class TwoStepOps : public CpuOps {
 
   Buffer arena_memory_;
   std::shared_ptr<std::atomic<int>> most_in_flight_;
-  uint64_t num_launched_ = 0;
   uint64_t num_waited_ = 0;
   Half halves_[2];
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <iostream>
+#include <random>
 
 #include "runtime/loaded_model.h"
 #include "support/test_device.h"
@@ -62,11 +63,12 @@ int64_t end_of_step(const Expected& expected, const StepLimits& limits, int64_t 
 }
 
 std::unique_ptr<LoadedModel> load(const fs::path& directory, ComputeDType dtype,
-                                  bool deterministic = false) {
+                                  bool deterministic = false, bool enforce_eager = false) {
   LoadOptions options;
   options.device = Device{.kind = DeviceKind::kCuda};
   options.dtype = dtype;
   options.deterministic = deterministic;
+  options.enforce_eager = enforce_eager;
   return LoadedModel::open(directory, options);
 }
 
@@ -191,6 +193,28 @@ TEST_P(GpuModelTest, StepsInFlightDoNotDisturbEachOther) {
     const StepOutput output = runner.collect();
     ASSERT_EQ(std::vector<float>(output.rows.begin(), output.rows.end()), alone[(step - 1) % 2])
         << "step " << step - 1;
+  }
+}
+
+// Random batches of few sizes, so that each size is run, recorded and replayed with other texts in
+// it: the bits are those of steps that are never recorded.
+TEST_P(GpuModelTest, ReplayedStepsGiveTheRowsOfLaunchedOnes) {
+  const Expected expected(GetParam().expected);
+  std::mt19937 random(std::random_device{}());
+  for (const ComputeDType dtype : {ComputeDType::kF32, ComputeDType::kBF16}) {
+    const auto replaying = load(GetParam().directory, dtype, true);
+    const auto launching = load(GetParam().directory, dtype, true, true);
+    for (int step = 0; step < 200; ++step) {
+      const auto count = static_cast<int64_t>(1 + random() % 4);
+      const auto first =
+          static_cast<int64_t>(random() % static_cast<uint32_t>(expected.num_sequences() - count));
+      const bool with_tokens = random() % 4 == 0;
+      const Batch batch = expected.batch(first, first + count);
+      const StepOutput replayed = replaying->runner->run(batch, with_tokens);
+      const StepOutput launched = launching->runner->run(batch, with_tokens);
+      ASSERT_TRUE(std::ranges::equal(replayed.rows, launched.rows)) << to_string(batch);
+      ASSERT_TRUE(std::ranges::equal(replayed.token_rows, launched.token_rows)) << to_string(batch);
+    }
   }
 }
 

@@ -17,6 +17,9 @@ struct AttentionWork {
     head = block % args.num_heads;
     tile = args.tiles[block / args.num_heads];
   }
+
+  // Of a tile that fills up a grid.
+  __device__ bool is_empty() const { return tile.row_begin == tile.row_end; }
 };
 
 }  // namespace millrace::cuda

@@ -36,7 +36,8 @@ struct AddLayerNormArgs {
   int width = 0;
 };
 
-// Query rows that one block works on together, and the key rows that they see among them.
+// Query rows that one block works on together, and the key rows that they see among them. Without
+// rows it fills up a grid.
 struct AttentionTile {
   int row_begin = 0;
   int row_end = 0;

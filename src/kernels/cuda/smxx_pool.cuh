@@ -2,7 +2,8 @@
 //
 // Launch: grid (sequences, ceil(width / kPoolColumns<T>)), block kPoolThreads, no dynamic shared
 // bytes. Warp w of a block sums the rows w, w + 8, ... of the sequence and the warps' sums are
-// added in order, so that a vector's bits depend on its own sequence alone. No sequence is empty.
+// added in order, so that a vector's bits depend on its own sequence alone. The row of an empty
+// sequence is not written.
 #pragma once
 
 #include "kernel_args.h"
@@ -42,6 +43,7 @@ __global__ void __launch_bounds__(kPoolThreads) smxx_pool(const __grid_constant_
   const long long sequence = blockIdx.x;
   int begin = args.cu_seqlens[sequence];
   int end = args.cu_seqlens[sequence + 1];
+  if (begin == end) return;
   if (args.mode == 0) end = begin + 1;
   if (args.mode == 2) begin = end - 1;
 

@@ -10,6 +10,7 @@ namespace millrace::cuda {
 namespace {
 
 constexpr int64_t kWeightBlockBytes = 64 * 1024 * 1024;
+constexpr size_t kMaxRecordings = 128;
 
 struct CudaPreparedWeight : PreparedWeight {
   Tensor weight;      // [out_features, in_features] of the product dtype
@@ -71,6 +72,10 @@ CudaOps::CudaOps(std::unique_ptr<GpuContext> context, ThreadPool& pool,
       context_(std::move(context)),
       arch_(options.arch),
       deterministic_(options.deterministic),
+      most_recorded_{.num_tokens = options.enforce_eager
+                                       ? 0
+                                       : std::min(options.max_num_tokens, kMaxRecordedTokens),
+                     .num_sequences = options.max_num_sequences},
       kernels_(*context_, options.kernels),
       arena_memory_(std::move(arena)),
       gemm_(*context_, options.deterministic),
@@ -139,12 +144,58 @@ void CudaOps::begin_step(const Batch& batch) {
   steps_.begin(batch);
 }
 
-Tensor CudaOps::to_host(const Tensor& tensor) {
-  return steps_.to_host(tensor);
+Step CudaOps::run_step(const Batch& batch, int variant, const Forward& forward) {
+  StepRows rows;
+  if (batch.num_tokens() <= most_recorded_.num_tokens) {
+    rows = run_recorded(batch, variant, forward);
+  } else {
+    begin_step(batch);
+    rows = forward(batch);
+  }
+  const auto send = [&](std::optional<Tensor>& tensor, int64_t count) {
+    if (tensor) tensor = steps_.to_host(tensor->slice_rows(0, count));
+  };
+  send(rows.sequences, batch.num_sequences());
+  send(rows.tokens, batch.num_tokens());
+  ++num_steps_;
+  return {.number = steps_.end(), .rows = rows};
 }
 
-uint64_t CudaOps::end_step() {
-  return steps_.end();
+// The first step of a size finds out what its kernels ask for, and brings libraries to load what
+// they need; the second one is recorded.
+StepRows CudaOps::run_recorded(const Batch& batch, int variant, const Forward& forward) {
+  CHECK(!loader_, "finish_loading() comes before a step");
+  context_->make_current();
+  const StepSize size = recorded_size({batch.num_tokens(), batch.num_sequences()}, most_recorded_);
+  padded_ = batch;
+  padded_.pad(size.num_tokens, size.num_sequences);
+  batch_ = &padded_;
+  Recording& known = recording_of(size, variant);
+  arena().reset();
+  steps_.begin_recorded(padded_, known.lists);
+  if (known.graph) {
+    known.graph->replay();
+  } else if (known.rows.sequences || known.rows.tokens) {
+    known.graph.emplace(*context_, [&] { known.rows = forward(padded_); });
+    known.graph->replay();
+  } else {
+    known.rows = forward(padded_);
+    known.lists = steps_.tile_lists();
+  }
+  return known.rows;
+}
+
+CudaOps::Recording& CudaOps::recording_of(const StepSize& size, int variant) {
+  const auto found = std::ranges::find_if(recordings_, [&](const Recording& known) {
+    return known.size == size && known.variant == variant;
+  });
+  if (found == recordings_.end() && recordings_.size() == kMaxRecordings)
+    recordings_.erase(std::ranges::min_element(recordings_, {}, &Recording::last_used));
+  Recording& known = found != recordings_.end() ? *found : recordings_.emplace_back();
+  known.size = size;
+  known.variant = variant;
+  known.last_used = num_steps_;
+  return known;
 }
 
 void CudaOps::wait_step(uint64_t step) {
@@ -229,7 +280,8 @@ void CudaOps::run_attention(const Tensor& qkv, const Batch& batch, const Attenti
   constexpr float kLog2E = 1.44269504088896341f;
   const AttentionKernel kernel = attention_kernel(qkv.dtype, shape.head_dim, qkv.row_stride, arch_);
   const DeviceBatch& numbers = device_batch(batch);
-  const DeviceTiles tiles = steps_.tiles(batch, kernel.tile_rows, kernel.packs && !deterministic_);
+  const DeviceTiles tiles =
+      steps_.tiles(batch, {.tile_rows = kernel.tile_rows, .pack = kernel.packs && !deterministic_});
   launch(kernel.over(tiles.count, shape.num_heads),
          AttentionArgs{.qkv = rows_of(qkv),
                        .out = rows_of(out),

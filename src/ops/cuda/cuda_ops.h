@@ -1,12 +1,15 @@
 // CudaOps: the ops on an NVIDIA GPU, over kernels that the engine brings and cuBLASLt.
 #pragma once
 
+#include <list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "ops/cuda/gpu_context.h"
 #include "ops/cuda/kernel_set.h"
 #include "ops/cuda/lt_gemm.h"
+#include "ops/cuda/step_graph.h"
 #include "ops/cuda/step_memory.h"
 #include "ops/cuda/weight_loader.h"
 
@@ -25,8 +28,7 @@ class CudaOps : public Ops {
   void finish_loading() override;
 
   void begin_step(const Batch& batch) override;
-  Tensor to_host(const Tensor& tensor) override;
-  uint64_t end_step() override;
+  Step run_step(const Batch& batch, int variant, const Forward& forward) override;
   void wait_step(uint64_t step) override;
   int max_steps_in_flight() const override { return StepMemory::kSteps; }
 
@@ -51,6 +53,19 @@ class CudaOps : public Ops {
   void launch(const KernelLaunch& launch, const Arguments& arguments) {
     if (launch.grid_x > 0) kernels_.launch(launch, arguments, context_->stream());
   }
+  // What is known of steps of one size and variant.
+  struct Recording {
+    StepSize size;
+    int variant = 0;
+    StepRows rows;                   // on the GPU
+    std::vector<TileList> lists;     // that its kernels ask for
+    std::optional<StepGraph> graph;  // from the second such step on
+    uint64_t last_used = 0;          // step
+  };
+
+  Recording& recording_of(const StepSize& size, int variant);
+  StepRows run_recorded(const Batch& batch, int variant, const Forward& forward);
+
   Tensor place_as(const Tensor& host, DType dtype);
   void* allocate_weight(int64_t bytes);
   const DeviceBatch& device_batch(const Batch& batch) const;
@@ -58,6 +73,7 @@ class CudaOps : public Ops {
   std::unique_ptr<GpuContext> context_;  // outlives all below
   Arch arch_;
   bool deterministic_;
+  StepSize most_recorded_;  // no tokens: no step is recorded
   KernelSet kernels_;
   Buffer arena_memory_;
   std::vector<Buffer> weight_memory_;
@@ -67,6 +83,9 @@ class CudaOps : public Ops {
   ThreadPool& pool_;
   std::unique_ptr<WeightLoader> loader_;  // from the first parameter to finish_loading()
   const Batch* batch_ = nullptr;          // of the step at work
+  Batch padded_;                          // that batch, where it had to be filled up
+  std::list<Recording> recordings_;
+  uint64_t num_steps_ = 0;
 };
 
 }  // namespace millrace::cuda

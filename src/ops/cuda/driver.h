@@ -32,6 +32,12 @@ namespace millrace::cuda {
   X(stream_create, cuStreamCreate, 12000)                    \
   X(stream_destroy, cuStreamDestroy, 12000)                  \
   X(stream_synchronize, cuStreamSynchronize, 12000)          \
+  X(capture_begin, cuStreamBeginCapture, 12000)              \
+  X(capture_end, cuStreamEndCapture, 12000)                  \
+  X(graph_instantiate, cuGraphInstantiate, 12000)            \
+  X(graph_launch, cuGraphLaunch, 12000)                      \
+  X(graph_destroy, cuGraphDestroy, 12000)                    \
+  X(graph_exec_destroy, cuGraphExecDestroy, 12000)           \
   X(event_create, cuEventCreate, 12000)                      \
   X(event_destroy, cuEventDestroy, 12000)                    \
   X(event_record, cuEventRecord, 12000)                      \

@@ -52,9 +52,11 @@ void StepMemory::send(const int32_t* begin, const int32_t* end) {
                      static_cast<size_t>(end - begin) * sizeof(int32_t), context_.stream()));
 }
 
-void StepMemory::begin(const Batch& batch) {
+void StepMemory::begin(const Batch& batch, std::optional<StepSize> size,
+                       const std::vector<TileList>& lists) {
   if (num_begun_ >= kSteps) half().done->wait();
   num_taken_ = 0;
+  size_ = size;
   sent_.clear();
   half().free_results = Arena(half().results.data(), half().results.bytes(), Device{});
   const auto put = [&](const std::vector<int32_t>& numbers) {
@@ -74,23 +76,41 @@ void StepMemory::begin(const Batch& batch) {
     }
   }
   device_batch_.bounds = reinterpret_cast<const int32_t(*)[2]>(on_device(&bounds[0][0]));
+  for (const TileList& list : lists) put_tiles(batch, list);
   const auto* first = static_cast<const int32_t*>(half().host_input.data());
   send(first, first + num_taken_);
 }
 
-DeviceTiles StepMemory::tiles(const Batch& batch, int tile_rows, bool pack) {
-  for (const Sent& sent : sent_) {
-    if (sent.tile_rows == tile_rows && sent.pack == pack) return sent.tiles;
+void StepMemory::put_tiles(const Batch& batch, const TileList& list) {
+  std::vector<AttentionTile> tiles = attention_tiles(batch, list.tile_rows, list.pack);
+  if (size_) {
+    const int64_t most = max_attention_tiles(*size_, list.tile_rows, list.pack);
+    CHECK(static_cast<int64_t>(tiles.size()) <= most, "{} tiles of at most {}", tiles.size(), most);
+    tiles.resize(static_cast<size_t>(most));
   }
-  const std::vector<AttentionTile> list = attention_tiles(batch, tile_rows, pack);
-  const int64_t count = kNumbersPerTile * static_cast<int64_t>(list.size());
-  int32_t* numbers = take(count);
-  std::ranges::copy(list, reinterpret_cast<AttentionTile*>(numbers));
-  send(numbers, numbers + count);
-  const DeviceTiles tiles = {.tiles = reinterpret_cast<const AttentionTile*>(on_device(numbers)),
-                             .count = static_cast<int64_t>(list.size())};
-  sent_.push_back({.tile_rows = tile_rows, .pack = pack, .tiles = tiles});
-  return tiles;
+  const auto count = static_cast<int64_t>(tiles.size());
+  int32_t* numbers = take(kNumbersPerTile * count);
+  std::ranges::copy(tiles, reinterpret_cast<AttentionTile*>(numbers));
+  sent_.push_back({.list = list,
+                   .tiles = {.tiles = reinterpret_cast<const AttentionTile*>(on_device(numbers)),
+                             .count = count}});
+}
+
+DeviceTiles StepMemory::tiles(const Batch& batch, const TileList& list) {
+  for (const Sent& sent : sent_) {
+    if (sent.list == list) return sent.tiles;
+  }
+  const auto* first = static_cast<const int32_t*>(half().host_input.data());
+  const int64_t num_sent = num_taken_;
+  put_tiles(batch, list);
+  send(first + num_sent, first + num_taken_);
+  return sent_.back().tiles;
+}
+
+std::vector<TileList> StepMemory::tile_lists() const {
+  std::vector<TileList> lists;
+  for (const Sent& sent : sent_) lists.push_back(sent.list);
+  return lists;
 }
 
 Tensor StepMemory::to_host(const Tensor& tensor) {

@@ -25,6 +25,14 @@ struct DeviceTiles {
   int64_t count = 0;
 };
 
+// A list of tiles that a step's kernels ask for.
+struct TileList {
+  int tile_rows = 0;
+  bool pack = false;
+
+  bool operator==(const TileList&) const = default;
+};
+
 // Each step uses one of two halves in turn, so that the host fills one while the GPU reads the
 // other. All copies are asynchronous, on the context's stream.
 class StepMemory {
@@ -35,11 +43,20 @@ class StepMemory {
              int64_t max_result_bytes);
 
   // Waits until the step before last has come back, and sends the batch.
-  void begin(const Batch& batch);
+  void begin(const Batch& batch) { begin(batch, {}, {}); }
+
+  // The same for a step that is recorded or replayed: all numbers lie where the last batch of the
+  // same size had them, lists of tiles have the length that any such batch needs, and those that
+  // are known to be asked for are sent along.
+  void begin_recorded(const Batch& batch, const std::vector<TileList>& lists) {
+    begin(batch, {{batch.num_tokens(), batch.num_sequences()}}, lists);
+  }
+
   const DeviceBatch& batch() const { return device_batch_; }
 
   // The tiles of this step's batch, sent on first use.
-  DeviceTiles tiles(const Batch& batch, int tile_rows, bool pack);
+  DeviceTiles tiles(const Batch& batch, const TileList& list);
+  std::vector<TileList> tile_lists() const;  // that this step has
 
   // A copy on the host; its values are there once wait() has returned for this step.
   Tensor to_host(const Tensor& tensor);
@@ -56,12 +73,13 @@ class StepMemory {
   };
 
   struct Sent {
-    int tile_rows = 0;
-    bool pack = false;
+    TileList list;
     DeviceTiles tiles;
   };
 
   Half& half() { return halves_[num_begun_ % kSteps]; }
+  void begin(const Batch& batch, std::optional<StepSize> size, const std::vector<TileList>& lists);
+  void put_tiles(const Batch& batch, const TileList& list);
   // The next `count` numbers of the input block; to be filled on the host and sent.
   int32_t* take(int64_t count);
   const int32_t* on_device(const int32_t* host);
@@ -72,7 +90,8 @@ class StepMemory {
   Buffer device_input_;
   std::array<Half, kSteps> halves_;
   int64_t num_taken_ = 0;
-  uint64_t num_begun_ = 0;  // steps ended, and the index of the one at work
+  uint64_t num_begun_ = 0;        // steps ended, and the index of the one at work
+  std::optional<StepSize> size_;  // of a step that is recorded or replayed
   DeviceBatch device_batch_;
   std::vector<Sent> sent_;
 };
