@@ -1,6 +1,7 @@
 // The backends that every op is tested on, and how a test moves values to and from their devices.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -9,11 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "kernels/cpu/scalar_convert.h"
 #include "kernels/cuda/kernel_choice.h"
 #include "kernels/kernel_test.h"
 #include "ops/cpu/cpu_ops.h"
 #include "ops/cuda_backend.h"
+#include "ops/trace/trace_ops.h"
 #include "support/test_device.h"
 
 namespace millrace {
@@ -21,7 +24,20 @@ namespace millrace {
 // Ops under test. What it hands out lives as long as it does.
 class TestDevice {
  public:
+  explicit TestDevice(bool compares) : compares_(compares) {}
   virtual ~TestDevice() = default;
+
+  // Whether results are compared: in a benchmark they are not.
+  bool compares() const { return compares_; }
+
+  // Calls the op that a case is about; in a benchmark many times.
+  virtual void run(const std::function<void()>& op) { compares_ ? op() : measure(op); }
+  double seconds() const { return seconds_; }  // that the last op measured took
+
+  // Bytes per second, read and written, of a copy that no cache holds.
+  virtual double copy_rate() = 0;
+  // Returns when all ops are done.
+  virtual void synchronize() {}
 
   virtual Ops& ops() = 0;
   // Fills the whole arena with NaN and makes it empty.
@@ -30,6 +46,30 @@ class TestDevice {
   virtual Tensor upload(const std::vector<float>& values, DType dtype, int64_t rows,
                         int64_t gap = 0) = 0;
   virtual std::vector<float> download(const Tensor& tensor) = 0;
+
+ private:
+  // The median of seven measurements of at least 5 ms each, after one that is not counted.
+  void measure(const std::function<void()>& op) {
+    const auto seconds_of = [&](int calls) {
+      synchronize();
+      const auto begin = Clock::now();
+      for (int i = 0; i < calls; ++i) {
+        const ArenaScope scope(ops().arena());
+        op();
+      }
+      synchronize();
+      return millrace::seconds(Clock::now() - begin);
+    };
+    int calls = 1;
+    while (seconds_of(calls) < 5e-3) calls *= 2;
+    std::vector<double> times;
+    for (int i = 0; i < 7; ++i) times.push_back(seconds_of(calls) / calls);
+    std::ranges::nth_element(times, times.begin() + 3);
+    seconds_ = times[3];
+  }
+
+  bool compares_;
+  double seconds_ = 0;
 };
 
 // --- values of any float dtype on the host -------------------------------------------------------
@@ -89,20 +129,45 @@ inline std::vector<float> gather_rows(const void* memory, const Tensor& tensor) 
 
 // --- the devices ---------------------------------------------------------------------------------
 
+// What a device under test holds, and whether it measures.
+struct TestSizes {
+  int64_t arena_bytes = int64_t{1} << 24;
+  int64_t max_num_tokens = 4096;
+  int64_t max_num_sequences = 256;
+  int num_threads = 3;
+  bool compares = true;
+};
+
 class CpuTestDevice : public TestDevice {
  public:
-  static constexpr int64_t kArenaBytes = int64_t{1} << 24;
-  static constexpr int kThreads = 3;
-
-  CpuTestDevice(cpu::Isa isa, Precision precision)
-      : pool_(kThreads), ops_(pool_, isa, precision, kArenaBytes) {}
+  CpuTestDevice(cpu::Isa isa, Precision precision, const TestSizes& sizes = {})
+      : TestDevice(sizes.compares),
+        pool_(sizes.num_threads),
+        ops_(pool_, isa, precision, sizes.arena_bytes),
+        arena_bytes_(sizes.arena_bytes) {}
 
   Ops& ops() override { return ops_; }
+
+  double copy_rate() override {
+    constexpr int64_t kBytes = 256 << 20;
+    const Buffer from = Buffer::host(kBytes);
+    const Buffer to = Buffer::host(kBytes);
+    std::memset(from.data(), 1, kBytes);
+    run([&] {
+      pool_.parallel_ranges(kBytes, 1 << 20, [&](int64_t begin, int64_t end) {
+        std::memcpy(static_cast<std::byte*>(to.data()) + begin,
+                    static_cast<const std::byte*>(from.data()) + begin,
+                    static_cast<size_t>(end - begin));
+      });
+    });
+    return 2.0 * kBytes / seconds();
+  }
 
   void poison() override {
     Arena& arena = ops_.arena();
     arena.reset();
-    std::memset(arena.allocate(DType::kU8, {kArenaBytes}).data, 0xff, kArenaBytes);
+    std::memset(arena.allocate(DType::kU8, {arena_bytes_}).data, 0xff,
+                static_cast<size_t>(arena_bytes_));
     arena.reset();
   }
 
@@ -119,37 +184,53 @@ class CpuTestDevice : public TestDevice {
  private:
   ThreadPool pool_;
   CpuOps ops_;
+  int64_t arena_bytes_;
   std::vector<Buffer> uploads_;
 };
 
 class CudaTestDevice : public TestDevice {
  public:
-  static constexpr int64_t kArenaBytes = int64_t{1} << 24;
-  static constexpr int kThreads = 3;
-
-  explicit CudaTestDevice(Precision precision)
-      : pool_(kThreads), backend_(load_cuda_backend()), gpu_(backend_.gpus().front()) {
+  explicit CudaTestDevice(Precision precision, const TestSizes& sizes = {})
+      : TestDevice(sizes.compares),
+        pool_(sizes.num_threads),
+        backend_(load_cuda_backend()),
+        gpu_(backend_.gpus().front()),
+        arena_bytes_(sizes.arena_bytes) {
     const cuda::Arch arch = cuda::native_arch(gpu_.capability);
     const auto kernels = cuda::all_kernels(precision.hidden, arch);
     ops_ =
         backend_.make_ops(pool_, {.device = gpu_.index,
                                   .arch = arch,
                                   .precision = precision,
-                                  .arena_bytes = kArenaBytes,
-                                  .max_num_tokens = 4096,
-                                  .max_num_sequences = 256,
+                                  .arena_bytes = sizes.arena_bytes,
+                                  .max_num_tokens = sizes.max_num_tokens,
+                                  .max_num_sequences = sizes.max_num_sequences,
                                   .kernels = compile_kernels(backend_, kernels, arch, {}).kernels});
   }
 
   Ops& ops() override { return *ops_; }
 
+  double copy_rate() override {
+    constexpr int64_t kBytes = int64_t{2} << 30;
+    const Buffer from = backend_.allocate(gpu_.index, kBytes);
+    const Buffer to = backend_.allocate(gpu_.index, kBytes);
+    run([&] { backend_.copy(gpu_.index, to.data(), from.data(), kBytes); });
+    return 2.0 * kBytes / seconds();
+  }
+
+  void synchronize() override {
+    if (!marker_.data()) marker_ = backend_.allocate(gpu_.index, 4);
+    int32_t number = 0;
+    backend_.copy(gpu_.index, &number, marker_.data(), 4);
+  }
+
   void poison() override {
     ops_->finish_loading();
     Arena& arena = ops_->arena();
     arena.reset();
-    const std::vector<std::byte> poison(kArenaBytes, std::byte{0xff});
-    backend_.copy(gpu_.index, arena.allocate(DType::kU8, {kArenaBytes}).data, poison.data(),
-                  kArenaBytes);
+    const std::vector<std::byte> poison(static_cast<size_t>(arena_bytes_), std::byte{0xff});
+    backend_.copy(gpu_.index, arena.allocate(DType::kU8, {arena_bytes_}).data, poison.data(),
+                  arena_bytes_);
     arena.reset();
   }
 
@@ -173,14 +254,48 @@ class CudaTestDevice : public TestDevice {
   ThreadPool pool_;
   CudaBackend& backend_;
   Gpu gpu_;
+  int64_t arena_bytes_;
   std::unique_ptr<Ops> ops_;
+  Buffer marker_;
   std::vector<Buffer> uploads_;
+};
+
+// No device: what an op reads, writes and computes.
+class TraceTestDevice : public TestDevice {
+ public:
+  explicit TraceTestDevice(Precision precision) : TestDevice(false), ops_(Device{}, precision) {}
+
+  Ops& ops() override { return ops_; }
+  void run(const std::function<void()>& op) override {
+    const size_t before = ops_.traced().size();
+    op();
+    for (size_t i = before; i < ops_.traced().size(); ++i) {
+      const TracedOp& traced = ops_.traced()[i];
+      flops_ += static_cast<double>(traced.flops);
+      bytes_ += static_cast<double>(traced.weight_bytes + traced.activation_bytes);
+    }
+  }
+  double flops() const { return flops_; }
+  double bytes() const { return bytes_; }
+
+  double copy_rate() override { return 0; }
+  void poison() override {}
+  Tensor upload(const std::vector<float>& values, DType dtype, int64_t rows, int64_t gap) override {
+    const int64_t width = static_cast<int64_t>(values.size()) / rows;
+    return Tensor::contiguous(nullptr, dtype, {rows, width + gap}).slice_columns(0, width);
+  }
+  std::vector<float> download(const Tensor& /*tensor*/) override { return {}; }
+
+ private:
+  TraceOps ops_;
+  double flops_ = 0;
+  double bytes_ = 0;
 };
 
 struct Backend {
   std::string name;
   Precision precision;
-  std::function<std::unique_ptr<TestDevice>()> make;
+  std::function<std::unique_ptr<TestDevice>(const TestSizes&)> make;
 };
 
 inline void PrintTo(const Backend& backend, std::ostream* out) {
@@ -194,7 +309,9 @@ inline void add_cpu_backends(std::vector<Backend>& all) {
       const Precision precision{.hidden = DType::kF32, .product = product};
       all.push_back({.name = fmt::format("cpu_{}_{}", to_string(isa), to_string(product)),
                      .precision = precision,
-                     .make = [=] { return std::make_unique<CpuTestDevice>(isa, precision); }});
+                     .make = [=](const TestSizes& sizes) {
+                       return std::make_unique<CpuTestDevice>(isa, precision, sizes);
+                     }});
     }
   }
 }
@@ -204,7 +321,9 @@ inline void add_cuda_backends(std::vector<Backend>& all) {
     const Precision precision{.hidden = dtype, .product = dtype};
     all.push_back({.name = fmt::format("cuda_{}", to_string(dtype)),
                    .precision = precision,
-                   .make = [=] { return std::make_unique<CudaTestDevice>(precision); }});
+                   .make = [=](const TestSizes& sizes) {
+                     return std::make_unique<CudaTestDevice>(precision, sizes);
+                   }});
   }
 }
 

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "ops/backends.h"
-#include "ops/trace/trace_ops.h"
 
 namespace millrace {
 namespace {
@@ -29,7 +28,7 @@ class ChecksTest : public testing::TestWithParam<Backend> {
   Ops& ops() { return device_->ops(); }
 
  private:
-  std::unique_ptr<TestDevice> device_ = GetParam().make();
+  std::unique_ptr<TestDevice> device_ = GetParam().make({});
 };
 
 #define EXPECT_REFUSED(call, ...) \
@@ -100,23 +99,12 @@ TEST_P(ChecksTest, EmbedRefusesIndicesOutsideItsTables) {
   EXPECT_REFUSED(run({1, 2, 3, 4, 5}, {0, 0, 0, 0, 0}), HasSubstr("embed: position 4"));
 }
 
-class TraceTestDevice : public TestDevice {
- public:
-  Ops& ops() override { return ops_; }
-  void poison() override {}
-  Tensor upload(const std::vector<float>& values, DType dtype, int64_t rows, int64_t) override {
-    return ops_.arena().allocate(dtype, {rows, static_cast<int64_t>(values.size()) / rows});
-  }
-  std::vector<float> download(const Tensor&) override { return {}; }
-
- private:
-  TraceOps ops_{Device{}, Precision{}};
-};
-
 std::vector<Backend> backends_and_trace() {
   std::vector<Backend> all;
   add_cpu_backends(all);
-  all.push_back({.name = "trace", .make = [] { return std::make_unique<TraceTestDevice>(); }});
+  all.push_back({.name = "trace", .make = [](const TestSizes&) {
+                   return std::make_unique<TraceTestDevice>(Precision{});
+                 }});
   return all;
 }
 

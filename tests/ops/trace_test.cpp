@@ -31,7 +31,7 @@ TEST(TraceOpsTest, MeasuresTheMemoryThatTheCpuTakes) {
   for (const Backend& backend : all_backends()) {
     for (const char* name : {"bert_mean", "bert_classify"}) {
       const GoldenFiles files(name);
-      const auto device = backend.make();
+      const auto device = backend.make({});
       ParameterList list;
       const auto model = find_model(files.config.architecture)
                              .make(Params(files.source, device->ops(), list), files.config);
