@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -29,6 +30,35 @@ def lines(command: list[str], out) -> list[dict]:
     return found
 
 
+def op_rows(bin: Path, out) -> None:
+    """The op tests' own benchmark, beside torch."""
+    with tempfile.TemporaryDirectory() as folder:
+        times = lines([sys.executable, str(HERE / "peer_ops.py")], out)
+        (Path(folder) / "times.json").write_text(json.dumps(times[0] if times else {}))
+        print("\nops: share of the ceiling measured in the same run; caches may hold what is read", flush=True)
+        subprocess.run([str(bin / "test_ops"), "--bench", "cuda_BF16", f"{folder}/times.json"],
+                       env={**os.environ, "MILLRACE_TEST_DEVICE": "cuda"})
+
+
+def small_step_rows(bin: Path, out) -> None:
+    """Steps of few tokens, each kernel launched by itself and all of them replayed as a graph."""
+    print("\nsteps of few tokens: launched -> replayed")
+    for shape in ("minilm", "bert_base"):
+        for texts, tokens in ((1, 8), (128, 5), (1, 510), (4, 510)):
+            rates = []
+            for eager in (["--enforce-eager"], []):
+                step = str(texts * tokens)
+                found = lines([str(bin / "embed_bench"), str(HERE / "shapes" / shape), "--device", "cuda", "--dtype", "bf16",
+                               "--random-weights", "1", "--texts", str(max(128, texts * 64)), "--min-tokens", str(tokens),
+                               "--max-tokens", str(tokens), "--max-num-tokens", step if texts > 1 else "512",
+                               "--step-tokens", step, "--max-batch-size", str(texts), "--passes", "5", *eager], out)
+                rates.append(found[0] if found else {"tokens_per_s": float("nan"), "p50_ms_8_tokens": float("nan")})
+            p50 = [f"{found['p50_ms_8_tokens']:.3f}" for found in rates]
+            steps = [f"{found['tokens_per_s'] / (texts * tokens):.0f}" for found in rates]
+            print(f"| {shape:<9} | {texts:>3} x {tokens:<3} | steps/s {steps[0]:>6} -> {steps[1]:>6} |"
+                  f" one text of 8: {p50[0]} -> {p50[1]} ms |", flush=True)
+
+
 def load_row(bin: Path, peer: list[str], out) -> None:
     """An engine of BERT-large, 670 MB in bf16, from the page cache to the GPU."""
     with tempfile.TemporaryDirectory() as folder:
@@ -47,6 +77,15 @@ def load_row(bin: Path, peer: list[str], out) -> None:
         print(f"\nloading {best['weight_bytes'] / 1e6:.0f} MB: weights {best['place_s'] * 1e3:.0f} ms = "
               f"{best['place_s'] / copy:.2f} x the pinned copy ({copy * 1e3:.0f} ms; at most 1.5); verifying "
               f"{best['open_s'] * 1e3:.0f} ms, context and kernels {best['device_s'] * 1e3:.0f} ms")
+
+
+def thread_times(pid: int) -> dict:
+    """CPU seconds of a process by the names of its threads."""
+    times = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        name, fields = (task / "comm").read_text().strip(), (task / "stat").read_text().rsplit(")", 1)[1].split()
+        times.setdefault(name, []).append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+    return times
 
 
 HTTP = [  # name, clients (each has one thread), flags of each client's bench embed
@@ -68,18 +107,22 @@ def http_rows(bin: Path, minilm: str, device: str, peer: list[str], out) -> None
             url = re.search(r"http://\S+", server.stdout.readline())[0]
             print("\nMiniLM through HTTP, base64 answers")
             for name, clients, flags in HTTP:
+                before, begun = thread_times(server.pid), time.time()
                 reports = [Path(folder) / f"report{i}.json" for i in range(clients)]
                 running = [subprocess.Popen([str(bin / "millrace"), "bench", "embed", url, "-d", "5", "--warmup", "1", *flags,
                                              "--encoding-format", "base64", "--json", str(report)],
                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for report in reports]
                 if any([client.wait() for client in running]):
                     raise RuntimeError(f"{name}: a client failed")
+                after, spent = thread_times(server.pid), time.time() - begun
+                busy = ", ".join(f"{len(times)} x {name} {100 * (sum(times) - sum(before[name])) / spent / len(times):.0f} %"
+                                 for name, times in sorted(after.items()) if sum(times) - sum(before.get(name, [0])) > 0.05 * spent)
                 figures = [json.loads(report.read_text()) for report in reports]
                 for found in figures:
                     out.write(json.dumps({"command": ["bench embed", *flags], **found}) + "\n")
                 rate = sum(found["goodput"]["inputs_per_s"] for found in figures)
                 p50 = sorted(found["latency_ms"]["p50"] for found in figures)[clients // 2]
-                print(f"| {name:<24} | {rate:>10.0f} texts/s | p50 {p50:.2f} ms |", flush=True)
+                print(f"| {name:<24} | {rate:>10.0f} texts/s | p50 {p50:.2f} ms | server's threads: {busy} |", flush=True)
         finally:
             server.terminate()
             server.wait()
@@ -96,6 +139,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--no-load", action="store_true")
+    parser.add_argument("--no-ops", action="store_true")
     a = parser.parse_args()
     with a.out.open("w") as out:
         peer = [sys.executable, str(HERE / "peer_torch.py")]
@@ -125,6 +169,9 @@ def main() -> None:
         attention = (lines([*peer, "--attention", "12", "64", "512"], out) or [{}])[0]
         print("\nattention of the peer, 12 heads of 64, 512 tokens: " +
               ", ".join(f"{name} {value:.0f}" for name, value in attention.items()))
+        small_step_rows(a.bin, out)
+        if not a.no_ops:
+            op_rows(a.bin, out)
         if minilm := os.environ.get("MILLRACE_MINILM_DIR"):
             http_rows(a.bin, minilm, "cuda", peer, out)
         if not a.no_load:

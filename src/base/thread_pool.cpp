@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/thread_name.h"
 
 namespace millrace {
 
@@ -76,7 +77,10 @@ ThreadPool::ThreadPool(int num_threads)
   CHECK(num_threads >= 1, "num_threads is {}", num_threads);
   try {
     for (int thread = 1; thread < num_threads; ++thread)
-      state_->workers.emplace_back([state = state_.get(), thread] { state->work(thread); });
+      state_->workers.emplace_back([state = state_.get(), thread] {
+        name_thread("compute");
+        state->work(thread);
+      });
   } catch (...) {
     state_->stop();
     throw;

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "http/session.h"
 
 namespace millrace::http {
@@ -115,7 +116,10 @@ void Server::Impl::start() {
   asio::co_spawn(strand_, accept_all(), asio::detached);
   asio::co_spawn(strand_, sweep(), asio::detached);
   for (int i = 0; i < core_->options.num_threads; ++i) {
-    workers_.emplace_back([core = core_] { core->io.run(); });
+    workers_.emplace_back([core = core_] {
+      name_thread("http");
+      core->io.run();
+    });
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "ops/cuda_backend.h"
 
 namespace millrace {
@@ -75,7 +76,10 @@ EngineCore::EngineCore(std::unique_ptr<ModelRunner> runner, StepLimits limits,
       on_lost_(std::move(on_lost)),
       idle_since_(Clock::now()),
       scheduler_(limits) {
-  thread_ = std::thread([this] { loop(); });
+  thread_ = std::thread([this] {
+    name_thread("engine");
+    loop();
+  });
 }
 
 EngineCore::~EngineCore() {

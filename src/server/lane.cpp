@@ -1,6 +1,8 @@
 // First come, first served.
 #include "server/lane.h"
 
+#include "base/thread_name.h"
+
 namespace millrace {
 
 Lane::~Lane() {
@@ -21,6 +23,7 @@ void Lane::post(std::function<void()> work) {
 }
 
 void Lane::loop() {
+  name_thread("lane");
   std::unique_lock lock(mutex_);
   while (true) {
     wake_.wait(lock, [&] { return stopping_ || !waiting_.empty(); });

@@ -34,7 +34,7 @@ namespace millrace::cuda {
   X(stream_synchronize, cuStreamSynchronize, 12000)          \
   X(capture_begin, cuStreamBeginCapture, 12000)              \
   X(capture_end, cuStreamEndCapture, 12000)                  \
-  X(graph_instantiate, cuGraphInstantiate, 12000)            \
+  X(graph_instantiate, cuGraphInstantiateWithFlags, 12000)   \
   X(graph_launch, cuGraphLaunch, 12000)                      \
   X(graph_destroy, cuGraphDestroy, 12000)                    \
   X(graph_exec_destroy, cuGraphExecDestroy, 12000)           \
