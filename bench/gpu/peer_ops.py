@@ -37,7 +37,7 @@ def main() -> None:
             out[f"cuda_{name} {case}"] = 1e6 * timed(run, 0.2)
 
         x, delta, gamma, beta = rows(TOKENS, 768), rows(TOKENS, 768), rows(768), rows(768)
-        tables = [rows(37, 768), rows(512, 768), rows(2, 768)]
+        tables = [rows(30522, 768), rows(512, 768), rows(2, 768)]
         ids = [torch.randint(0, len(table), (TOKENS,), device="cuda") for table in tables]
         note(f"embed_{TOKENS}x768", lambda: F.layer_norm(
             sum(F.embedding(i, t) for i, t in zip(ids, tables)), (768,), gamma, beta))

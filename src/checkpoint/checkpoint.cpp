@@ -63,9 +63,9 @@ std::vector<std::string> read_shard_names(const std::string& index) {
   return {names.begin(), names.end()};
 }
 
-Checkpoint Checkpoint::from_file(const std::string& path) {
+Checkpoint Checkpoint::from_file(MappedFile file) {
   Checkpoint checkpoint;
-  checkpoint.add_file(path);
+  checkpoint.add_file(std::move(file));
   return checkpoint;
 }
 
@@ -86,7 +86,7 @@ Checkpoint Checkpoint::from_directory(const std::string& directory) {
                     fmt::format("{} names {}, which is not there", index, shard),
                     "download the whole checkpoint again");
       }
-      checkpoint.add_file(path);
+      checkpoint.add_file(MappedFile(path));
     }
     for (const auto& member : weight_map.raw()) {
       if (!checkpoint.find(member.key())) {
@@ -111,13 +111,13 @@ Checkpoint Checkpoint::from_directory(const std::string& directory) {
       "point to the root of a Hugging Face checkpoint with safetensors weights");
 }
 
-void Checkpoint::add_file(const std::string& path) {
-  const SafetensorsFile& file = files_.emplace_back(path);
-  paths_.push_back(path);
+void Checkpoint::add_file(MappedFile mapped) {
+  const SafetensorsFile& file = files_.emplace_back(std::move(mapped));
+  paths_.push_back(file.path());
   for (const SafetensorsEntry& entry : file.header().entries) {
     if (!tensors_.emplace(entry.name, aligned(file.tensor(entry))).second) {
       throw Error(ErrorCode::kCorrupt,
-                  fmt::format("tensor {} is in {} and in another shard", entry.name, path),
+                  fmt::format("tensor {} is in {} and in another shard", entry.name, file.path()),
                   "download the whole checkpoint again");
     }
   }

@@ -27,7 +27,8 @@ class Checkpoint {
   static Checkpoint from_directory(const std::string& directory);
 
   // One safetensors file.
-  static Checkpoint from_file(const std::string& path);
+  static Checkpoint from_file(const std::string& path) { return from_file(MappedFile(path)); }
+  static Checkpoint from_file(MappedFile file);
 
   // nullptr when there is no such tensor.
   const Tensor* find(std::string_view name) const;
@@ -37,7 +38,7 @@ class Checkpoint {
   const std::vector<std::string>& paths() const { return paths_; }
 
  private:
-  void add_file(const std::string& path);
+  void add_file(MappedFile file);
   Tensor aligned(Tensor tensor);
 
   std::vector<SafetensorsFile> files_;

@@ -189,7 +189,8 @@ void put_kernels(const fs::path& directory, const cuda::KernelArchive& archive,
   std::ranges::sort(manifest.targets);
 }
 
-void verify(const fs::path& directory, const FileIdentity& expected, ThreadPool& pool) {
+// What was verified: the same pages, which are read now, are used later.
+MappedFile verify(const fs::path& directory, const FileIdentity& expected, ThreadPool& pool) {
   const fs::path path = directory / expected.name;
   if (!fs::is_regular_file(path)) refuse(path.string(), "is missing");
   const auto size = fs::file_size(path);
@@ -197,9 +198,10 @@ void verify(const fs::path& directory, const FileIdentity& expected, ThreadPool&
     refuse(path.string(), fmt::format("is truncated: {} of {} bytes", size, expected.bytes));
   if (size > expected.bytes)
     refuse(path.string(), fmt::format("was altered: {} bytes instead of {}", size, expected.bytes));
-  if (identify_file(directory, expected.name, pool) != expected) {
+  MappedFile file(path.string());
+  if (identity_of(expected.name, file.bytes(), pool) != expected)
     refuse(path.string(), "was altered: its SHA-256 is not the manifest's");
-  }
+  return file;
 }
 
 }  // namespace
@@ -313,8 +315,11 @@ Engine Engine::open(const fs::path& directory, ThreadPool& pool) {
     if (!listed.contains(std::string(needed)))
       refuse((directory / kManifest).string(), fmt::format("does not list {}", needed));
   }
-  for (const FileIdentity& file : engine.manifest.files) verify(directory, file, pool);
   ModelFiles& files = engine.files;
+  for (const FileIdentity& file : engine.manifest.files) {
+    MappedFile verified = verify(directory, file, pool);
+    if (file.name == kWeights) files.weights = Checkpoint::from_file(std::move(verified));
+  }
   files.path = directory;
   for (const std::string& name : listed) {
     const bool ours = name == kConfig || name == "tokenizer.json" || name == kWeights ||
@@ -324,7 +329,6 @@ Engine Engine::open(const fs::path& directory, ThreadPool& pool) {
                                read_file((directory / name).string()));
   }
   files.tokenizer_json = read_file((directory / "tokenizer.json").string());
-  files.weights = Checkpoint::from_file((directory / kWeights).string());
   files.naming = WeightNaming::kCanonical;
   files.build = read_build_config(directory);
   for (const std::string& target : engine.manifest.targets) {

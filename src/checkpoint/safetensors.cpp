@@ -153,8 +153,8 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> file, std::string
   return header;
 }
 
-SafetensorsFile::SafetensorsFile(const std::string& path, const SafetensorsLimits& limits)
-    : file_(path), header_(parse_safetensors(file_.bytes(), path, limits)) {}
+SafetensorsFile::SafetensorsFile(MappedFile file, const SafetensorsLimits& limits)
+    : file_(std::move(file)), header_(parse_safetensors(file_.bytes(), file_.path(), limits)) {}
 
 Tensor SafetensorsFile::tensor(const SafetensorsEntry& entry) const {
   // The map is read-only; Tensor has one pointer type for both uses, and nothing writes to weights.

@@ -44,7 +44,8 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> file, std::string
 // One mapped file. Tensors are views into the map and live as long as it does.
 class SafetensorsFile {
  public:
-  explicit SafetensorsFile(const std::string& path, const SafetensorsLimits& limits = {});
+  explicit SafetensorsFile(MappedFile file, const SafetensorsLimits& limits = {});
+  explicit SafetensorsFile(const std::string& path) : SafetensorsFile(MappedFile(path)) {}
 
   const SafetensorsHeader& header() const { return header_; }
   Tensor tensor(const SafetensorsEntry& entry) const;  // read-only memory

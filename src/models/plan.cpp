@@ -70,10 +70,6 @@ int64_t ModelPlan::activation_bytes() const {
   return most;
 }
 
-int64_t ModelPlan::placed_bytes() const {
-  return parameters.numel() * size_of(precision.product);
-}
-
 std::vector<cuda::KernelInstance> ModelPlan::kernels() const {
   std::vector<cuda::KernelInstance> instances;
   const auto add = [&](const std::vector<TracedOp>& ops) {
@@ -104,6 +100,7 @@ ModelPlan plan_model(const ModelConfig& config, const StepLimits& limits,
   TraceOps construction(target.device, target.precision, target.arch);
   const auto model = entry.make(Params(source, construction, plan.parameters), config);
   plan.parameters.require_complete(source, entry.ignorable);
+  plan.placed_bytes = construction.placed_bytes();
   plan.loading = construction.traced();
   for (Profile& profile : encoder_profiles(limits)) {
     TraceOps ops(target.device, target.precision, target.arch);

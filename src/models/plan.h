@@ -39,11 +39,11 @@ struct ModelPlan {
   StepLimits limits;
   Precision precision;
   ParameterList parameters;
+  int64_t placed_bytes = 0;       // of the parameters in the types that they are computed in
   std::vector<TracedOp> loading;  // what placing the parameters launches on a GPU
   std::vector<TracedProfile> profiles;
 
   int64_t activation_bytes() const;  // that suffice for every profile: what the arena is given
-  int64_t placed_bytes() const;      // of the parameters in the types that they are computed in
 
   // What must be compiled for a GPU: each instance once, in order of first use.
   std::vector<cuda::KernelInstance> kernels() const;

@@ -28,7 +28,7 @@ struct CudaOpsOptions {
   int device = 0;
   cuda::Arch arch;  // that the kernels were compiled for
   Precision precision;
-  int64_t weight_bytes = 0;       // of the parameters once placed
+  int64_t weight_bytes = 0;       // of the parameters once placed, as a trace found
   int64_t arena_bytes = 0;        // the peak that a trace of the largest step found
   int64_t max_num_tokens = 0;     // of a step
   int64_t max_num_sequences = 0;  // of a step

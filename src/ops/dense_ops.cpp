@@ -1,21 +1,29 @@
 // Shape checks and outputs of the dense ops.
 #include "ops/dense_ops.h"
 
+#include <algorithm>
+
 #include "tensor/shape_matcher.h"
 
 namespace millrace {
 
 namespace {
 
-// Indices come from tokenizers and clients; a kernel would read wherever they point.
 void check_indices(std::string_view name, const std::vector<int32_t>& indices,
                    const Tensor& table) {
-  for (const int32_t index : indices)
-    CHECK(index >= 0 && index < table.rows(), "embed: {} {} of a table of {} rows", name, index,
-          table.rows());
+  uint32_t greatest = 0;  // of negative ones too
+  for (const int32_t index : indices) greatest = std::max(greatest, static_cast<uint32_t>(index));
+  CHECK(greatest < table.rows(), "embed: {} {} of a table of {} rows", name,
+        static_cast<int32_t>(greatest), table.rows());
 }
 
 }  // namespace
+
+void check_indices(const Batch& batch, const EmbeddingTables& tables) {
+  check_indices("word", batch.token_ids, tables.word);
+  if (tables.position) check_indices("position", batch.position_ids, *tables.position);
+  if (tables.token_type) check_indices("token_type", batch.token_type_ids, *tables.token_type);
+}
 
 HiddenStates DenseOps::embed(const Batch& batch, const EmbeddingTables& tables,
                              const LayerNorm& norm, const ActivationFormat& consumer) {
@@ -24,9 +32,7 @@ HiddenStates DenseOps::embed(const Batch& batch, const EmbeddingTables& tables,
   if (tables.position) match.match("position", *tables.position, {"positions", "hidden"});
   if (tables.token_type) match.match("token_type", *tables.token_type, {"types", "hidden"});
   match.match("weight", norm.weight, {"hidden"}).match("bias", norm.bias, {"hidden"});
-  check_indices("word", batch.token_ids, tables.word);
-  if (tables.position) check_indices("position", batch.position_ids, *tables.position);
-  if (tables.token_type) check_indices("token_type", batch.token_type_ids, *tables.token_type);
+  check_indices(batch, tables);
   const Shape shape{batch.num_tokens(), match["hidden"]};
   HiddenStates out;
   out.residual = arena().allocate(precision().hidden, shape);

@@ -11,6 +11,10 @@
 
 namespace millrace {
 
+// Indices come from tokenizers and clients; a kernel would read wherever they point. Refuses those
+// beyond the tables' rows.
+void check_indices(const Batch& batch, const EmbeddingTables& tables);
+
 class DenseOps : public virtual OpsContext {
  public:
   // --- parameters, at load -----------------------------------------------------------------------

@@ -199,7 +199,7 @@ std::unique_ptr<Ops> make_gpu_ops(LoadedModel& loaded, const WeightSource& sourc
       {.device = gpu.index,
        .arch = arch,
        .precision = target.precision,
-       .weight_bytes = loaded.plan.placed_bytes(),
+       .weight_bytes = loaded.plan.placed_bytes,
        .arena_bytes = loaded.plan.activation_bytes(),
        .max_num_tokens = limits.max_num_tokens,
        .max_num_sequences = limits.max_num_sequences,

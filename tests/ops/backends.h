@@ -132,6 +132,7 @@ inline std::vector<float> gather_rows(const void* memory, const Tensor& tensor) 
 // What a device under test holds, and whether it measures.
 struct TestSizes {
   int64_t arena_bytes = int64_t{1} << 24;
+  int64_t weight_bytes = int64_t{1} << 28;
   int64_t max_num_tokens = 4096;
   int64_t max_num_sequences = 256;
   int num_threads = 3;
@@ -202,6 +203,7 @@ class CudaTestDevice : public TestDevice {
         backend_.make_ops(pool_, {.device = gpu_.index,
                                   .arch = arch,
                                   .precision = precision,
+                                  .weight_bytes = sizes.weight_bytes,
                                   .arena_bytes = sizes.arena_bytes,
                                   .max_num_tokens = sizes.max_num_tokens,
                                   .max_num_sequences = sizes.max_num_sequences,

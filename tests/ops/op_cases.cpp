@@ -69,17 +69,16 @@ ActivationFormat format_of(DType dtype) {
 // --- the ops -------------------------------------------------------------------------------------
 
 OpError run_embed(TestDevice& device, Random& random, const Lengths& lengths, int64_t width,
-                  bool all_tables) {
-  constexpr int64_t kVocab = 37;
+                  bool all_tables, int64_t vocab) {
   constexpr int64_t kTypes = 2;
   Ops& ops = device.ops();
   const int64_t positions = *std::ranges::max_element(lengths);
-  std::vector<float> word = normal(device, random, kVocab * width);
+  std::vector<float> word = normal(device, random, vocab * width);
   std::vector<float> position = normal(device, random, positions * width);
   std::vector<float> type = normal(device, random, kTypes * width);
   const TestNorm norm(device, random, width);
-  const Batch batch = random_batch(random, lengths, kVocab, kTypes);
-  EmbeddingTables tables{.word = ops.place(host_tensor(word, {kVocab, width}))};
+  const Batch batch = random_batch(random, lengths, vocab, kTypes);
+  EmbeddingTables tables{.word = ops.place(host_tensor(word, {vocab, width}))};
   std::vector<std::vector<float>> values = {word};
   std::vector<std::vector<int32_t>> indices = {batch.token_ids};
   if (all_tables) {
@@ -137,12 +136,13 @@ OpError run_linear(TestDevice& device, Random& random, const LinearSize& size, b
   });
 }
 
-OpError run_add_layer_norm(TestDevice& device, Random& random, int64_t rows, int64_t width) {
+OpError run_add_layer_norm(TestDevice& device, Random& random, int64_t rows, int64_t width,
+                           int64_t gap) {
   Ops& ops = device.ops();
   const TestNorm norm(device, random, width);
   const std::vector<float> x = normal(device, random, rows * width, 2.0f, 0.5f);
   const std::vector<float> delta = normal(device, random, rows * width);
-  const Tensor change = device.upload(delta, ops.precision().hidden, rows, 3);
+  const Tensor change = device.upload(delta, ops.precision().hidden, rows, gap);
   device.poison();
   HiddenStates hidden{.residual = device.upload(x, ops.precision().hidden, rows)};
   hidden.normed.format = format_of(ops.precision().product);
@@ -188,11 +188,11 @@ OpError run_attention(TestDevice& device, Random& random, const Lengths& lengths
 }
 
 OpError run_pool(TestDevice& device, Random& random, const Lengths& lengths, int64_t width,
-                 PoolingMode mode, reference::Pooling expected_mode) {
+                 int64_t gap, PoolingMode mode, reference::Pooling expected_mode) {
   Ops& ops = device.ops();
   const Batch batch = random_batch(random, lengths, 2, 1);
   const std::vector<float> x = normal(device, random, batch.num_tokens() * width, 1.0f, 0.2f);
-  const Tensor hidden = device.upload(x, ops.precision().hidden, batch.num_tokens(), 7);
+  const Tensor hidden = device.upload(x, ops.precision().hidden, batch.num_tokens(), gap);
   device.poison();
   ops.begin_step(batch);
   Tensor out;
@@ -201,10 +201,11 @@ OpError run_pool(TestDevice& device, Random& random, const Lengths& lengths, int
                  [&] { return reference::pool_rows(x, batch.cu_seqlens, expected_mode, width); });
 }
 
-OpError run_normalize_rows(TestDevice& device, Random& random, int64_t rows, int64_t width) {
+OpError run_normalize_rows(TestDevice& device, Random& random, int64_t rows, int64_t width,
+                           int64_t gap) {
   std::vector<float> x = random.normal(rows * width);
   std::fill_n(x.begin(), width, 0.0f);  // a row without a direction stays zero
-  const Tensor out = device.upload(x, DType::kF32, rows, 1);
+  const Tensor out = device.upload(x, DType::kF32, rows, gap);
   device.poison();
   device.run([&] { device.ops().normalize_rows(out); });
   return compare(device, out, [&] { return reference::l2_normalize(x, rows, width); });
@@ -254,7 +255,7 @@ std::vector<OpCase> test_cases() {
     for (const int64_t width : {17, 72, 384}) {
       for (const bool all_tables : {false, true})
         add(fmt::format("embed{}_x{}{}", text_of(lengths), width, all_tables ? "_all" : "_word"),
-            run_embed, lengths, width, all_tables);
+            run_embed, lengths, width, all_tables, int64_t{37});
     }
   }
 
@@ -279,8 +280,12 @@ std::vector<OpCase> test_cases() {
 
   for (const int64_t rows : {1, 3, 70}) {
     for (const int64_t width : {16, 17, 72, 383, 768}) {
-      add(fmt::format("add_layer_norm_{}x{}", rows, width), run_add_layer_norm, rows, width);
-      add(fmt::format("normalize_rows_{}x{}", rows, width), run_normalize_rows, rows, width);
+      add(fmt::format("add_layer_norm_{}x{}", rows, width), run_add_layer_norm, rows, width,
+          int64_t{3});
+      add(fmt::format("add_layer_norm_{}x{}_dense", rows, width), run_add_layer_norm, rows, width,
+          int64_t{0});
+      add(fmt::format("normalize_rows_{}x{}", rows, width), run_normalize_rows, rows, width,
+          int64_t{1});
       add(fmt::format("as_input_{}x{}", rows, width), run_as_input, rows, width);
     }
   }
@@ -302,7 +307,7 @@ std::vector<OpCase> test_cases() {
     for (const auto& [mode, expected] : modes) {
       for (const int64_t width : {19, 72, 384})
         add(fmt::format("pool_{}{}_x{}", to_string(mode), text_of(lengths), width), run_pool,
-            lengths, width, mode, expected);
+            lengths, width, int64_t{7}, mode, expected);
     }
   }
   return all;
@@ -315,8 +320,8 @@ std::vector<OpCase> bench_cases(int64_t num_tokens) {
   const Lengths lengths(static_cast<size_t>(t / 512), 512);
   using F = ActivationFunction;
   using R = reference::Activation;
-  add(fmt::format("embed_{}x768", t), run_embed, lengths, int64_t{768}, true);
-  add(fmt::format("add_layer_norm_{}x768", t), run_add_layer_norm, t, int64_t{768});
+  add(fmt::format("embed_{}x768", t), run_embed, lengths, int64_t{768}, true, int64_t{30522});
+  add(fmt::format("add_layer_norm_{}x768", t), run_add_layer_norm, t, int64_t{768}, int64_t{0});
   add(fmt::format("linear_{}x2304x768", t), run_linear, LinearSize{t, 2304, 768, 0}, true, F::kNone,
       R::kNone, false);
   add(fmt::format("linear_{}x3072x768_gelu", t), run_linear, LinearSize{t, 3072, 768, 0}, true,
@@ -327,9 +332,9 @@ std::vector<OpCase> bench_cases(int64_t num_tokens) {
        std::vector<std::pair<int64_t, int64_t>>{{12, 32}, {12, 64}, {8, 96}, {8, 128}})
     add(fmt::format("attention_{}x512_{}_heads_of_{}", t / 512, heads, head_dim), run_attention,
         lengths, heads, head_dim, int64_t{0});
-  add(fmt::format("pool_mean_{}x512_x768", t / 512), run_pool, lengths, int64_t{768},
+  add(fmt::format("pool_mean_{}x512_x768", t / 512), run_pool, lengths, int64_t{768}, int64_t{0},
       PoolingMode::kMean, reference::Pooling::kMean);
-  add(fmt::format("normalize_rows_{}x384", t), run_normalize_rows, t, int64_t{384});
+  add(fmt::format("normalize_rows_{}x384", t), run_normalize_rows, t, int64_t{384}, int64_t{0});
   return all;
 }
 

@@ -215,6 +215,12 @@ TEST_P(GpuModelTest, ReplayedStepsGiveTheRowsOfLaunchedOnes) {
       ASSERT_TRUE(std::ranges::equal(replayed.rows, launched.rows)) << to_string(batch);
       ASSERT_TRUE(std::ranges::equal(replayed.token_rows, launched.token_rows)) << to_string(batch);
     }
+    Batch bad = expected.batch(0, 1);
+    bad.token_ids.back() = 1 << 30;
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_THROW(replaying->runner->run(bad, false), InternalError);
+      replaying->runner->run(expected.batch(0, 1), false);
+    }
   }
 }
 

@@ -9,7 +9,6 @@ namespace millrace::cuda {
 
 namespace {
 
-constexpr int64_t kWeightBlockBytes = 64 * 1024 * 1024;
 constexpr size_t kMaxRecordings = 128;
 
 struct CudaPreparedWeight : PreparedWeight {
@@ -62,11 +61,13 @@ std::unique_ptr<CudaOps> CudaOps::make(const Driver& driver, ThreadPool& pool,
   auto context = std::make_unique<GpuContext>(driver, options.device);
   require_memory(*context, options);
   Buffer arena = context->allocate(options.arena_bytes);
-  return std::unique_ptr<CudaOps>(new CudaOps(std::move(context), pool, options, std::move(arena)));
+  Buffer weights = context->allocate(options.weight_bytes);
+  return std::unique_ptr<CudaOps>(
+      new CudaOps(std::move(context), pool, options, std::move(arena), std::move(weights)));
 }
 
 CudaOps::CudaOps(std::unique_ptr<GpuContext> context, ThreadPool& pool,
-                 const CudaOpsOptions& options, Buffer arena)
+                 const CudaOpsOptions& options, Buffer arena, Buffer weights)
     : OpsContext(context->device(), options.precision,
                  Arena(arena.data(), arena.bytes(), context->device())),
       context_(std::move(context)),
@@ -78,6 +79,8 @@ CudaOps::CudaOps(std::unique_ptr<GpuContext> context, ThreadPool& pool,
                      .num_sequences = options.max_num_sequences},
       kernels_(*context_, options.kernels),
       arena_memory_(std::move(arena)),
+      weight_memory_(std::move(weights)),
+      weights_(weight_memory_.data(), weight_memory_.bytes(), device()),
       gemm_(*context_, options.deterministic),
       steps_(*context_, options.max_num_tokens, options.max_num_sequences,
              options.max_result_bytes),
@@ -90,22 +93,10 @@ CudaOps::~CudaOps() {
 
 // --- parameters ----------------------------------------------------------------------------------
 
-void* CudaOps::allocate_weight(int64_t bytes) {
-  if (weight_memory_.empty() ||
-      weight_block_.used() + bytes + Arena::kAlignment > weight_block_.capacity()) {
-    const Buffer& block = weight_memory_.emplace_back(
-        context_->allocate(std::max(kWeightBlockBytes, bytes + Arena::kAlignment)));
-    weight_block_ = Arena(block.data(), block.bytes(), device());
-  }
-  return weight_block_.allocate(DType::kU8, {bytes}).data;
-}
-
 Tensor CudaOps::place_as(const Tensor& host, DType dtype) {
   context_->make_current();
-  Tensor placed = Tensor::contiguous(nullptr, dtype, host.shape, device());
-  if (!host.data) return placed;
+  const Tensor placed = weights_.allocate(dtype, host.shape);
   if (!loader_) loader_ = std::make_unique<WeightLoader>(*context_, kernels_, pool_);
-  placed.data = allocate_weight(placed.bytes());
   loader_->load(host, placed);
   return placed;
 }
@@ -174,6 +165,7 @@ StepRows CudaOps::run_recorded(const Batch& batch, int variant, const Forward& f
   arena().reset();
   steps_.begin_recorded(padded_, known.lists);
   if (known.graph) {
+    check_indices(padded_, known.tables);
     known.graph->replay();
   } else if (known.rows.sequences || known.rows.tokens) {
     known.graph.emplace(*context_, [&] { known.rows = forward(padded_); });
@@ -181,6 +173,7 @@ StepRows CudaOps::run_recorded(const Batch& batch, int variant, const Forward& f
   } else {
     known.rows = forward(padded_);
     known.lists = steps_.tile_lists();
+    known.tables = tables_;
   }
   return known.rows;
 }
@@ -211,6 +204,7 @@ const DeviceBatch& CudaOps::device_batch(const Batch& batch) const {
 void CudaOps::run_embed(const Batch& batch, const EmbeddingTables& tables, const LayerNorm& norm,
                         const HiddenStates& out) {
   CHECK(out.normed.values.data == out.residual.data, "a GPU has one type of rows");
+  tables_ = tables;
   const DeviceBatch& numbers = device_batch(batch);
   const auto table = [](const std::optional<Tensor>& rows) -> const void* {
     return rows ? rows->data : nullptr;

@@ -34,7 +34,7 @@ class CudaOps : public Ops {
 
  private:
   CudaOps(std::unique_ptr<GpuContext> context, ThreadPool& pool, const CudaOpsOptions& options,
-          Buffer arena);
+          Buffer arena, Buffer weights);
 
   void run_embed(const Batch& batch, const EmbeddingTables& tables, const LayerNorm& norm,
                  const HiddenStates& out) override;
@@ -59,6 +59,7 @@ class CudaOps : public Ops {
     int variant = 0;
     StepRows rows;                   // on the GPU
     std::vector<TileList> lists;     // that its kernels ask for
+    EmbeddingTables tables;          // that the batch's indices point into
     std::optional<StepGraph> graph;  // from the second such step on
     uint64_t last_used = 0;          // step
   };
@@ -67,7 +68,6 @@ class CudaOps : public Ops {
   StepRows run_recorded(const Batch& batch, int variant, const Forward& forward);
 
   Tensor place_as(const Tensor& host, DType dtype);
-  void* allocate_weight(int64_t bytes);
   const DeviceBatch& device_batch(const Batch& batch) const;
 
   std::unique_ptr<GpuContext> context_;  // outlives all below
@@ -76,14 +76,15 @@ class CudaOps : public Ops {
   StepSize most_recorded_;  // no tokens: no step is recorded
   KernelSet kernels_;
   Buffer arena_memory_;
-  std::vector<Buffer> weight_memory_;
-  Arena weight_block_;  // what is left of the last one
+  Buffer weight_memory_;
+  Arena weights_;  // over it
   LtGemm gemm_;
   StepMemory steps_;
   ThreadPool& pool_;
   std::unique_ptr<WeightLoader> loader_;  // from the first parameter to finish_loading()
   const Batch* batch_ = nullptr;          // of the step at work
   Batch padded_;                          // that batch, where it had to be filled up
+  EmbeddingTables tables_;                // of the last embed
   std::list<Recording> recordings_;
   uint64_t num_steps_ = 0;
 };

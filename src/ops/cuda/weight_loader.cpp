@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/cuda/kernel_args.h"
+#include "tensor/arena.h"
 
 namespace millrace::cuda {
 
@@ -15,7 +16,6 @@ WeightLoader::WeightLoader(const GpuContext& context, const KernelSet& kernels, 
   for (Slot& slot : slots_) {
     slot.host = context_.allocate_pinned(kSlotBytes);
     slot.taken = std::make_unique<Event>(context_);
-    slot.taken->record(stream_);
   }
 }
 
@@ -24,31 +24,43 @@ WeightLoader::~WeightLoader() {
   context_.driver().stream_destroy(stream_);
 }
 
+void WeightLoader::fill(std::byte* to, const std::byte* from, int64_t count) {
+  constexpr int64_t kPiece = 128 * 1024;  // bytes that are worth a thread
+  pool_.parallel_ranges(count, kPiece, [&](int64_t begin, int64_t end) {
+    std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
+  });
+}
+
+void WeightLoader::next_slot() {
+  slots_[slot_].taken->record(stream_);
+  slot_ = (slot_ + 1) % kSlots;
+  used_ = 0;
+  slots_[slot_].taken->wait();
+}
+
 void WeightLoader::load(const Tensor& host, const Tensor& out) {
-  constexpr int64_t kPiece = 1024 * 1024;  // bytes that one thread copies at a time
   CHECK(host.shape == out.shape && out.is_contiguous(), "{} to {}", to_string(host),
         to_string(out));
   const auto bytes = host.as<const std::byte>();
   const int64_t element = size_of(host.dtype);
-  for (int64_t at = 0; at < host.bytes(); at += kSlotBytes) {
-    const int64_t count = std::min(kSlotBytes, host.bytes() - at);
-    Slot& slot = slots_[next_++ % kSlots];
-    slot.taken->wait();
-    pool_.parallel_for((count + kPiece - 1) / kPiece, [&](int64_t piece) {
-      const int64_t begin = piece * kPiece;
-      std::memcpy(static_cast<std::byte*>(slot.host.data()) + begin, bytes.data() + at + begin,
-                  static_cast<size_t>(std::min(kPiece, count - begin)));
-    });
+  const bool converts = host.dtype != out.dtype;
+  for (int64_t at = 0; at < host.bytes();) {
+    if (used_ == kSlotBytes) next_slot();
+    Slot& slot = slots_[slot_];
+    const int64_t count = std::min(kSlotBytes - used_, host.bytes() - at);
+    std::byte* staged = static_cast<std::byte*>(slot.host.data()) + used_;
+    fill(staged, bytes.data() + at, count);
     void* target = static_cast<std::byte*>(out.data) + at / element * size_of(out.dtype);
-    const bool converts = host.dtype != out.dtype;
     if (converts && !slot.device.data()) slot.device = context_.allocate(kSlotBytes);
+    void* arrives = converts ? static_cast<std::byte*>(slot.device.data()) + used_ : target;
     MILLRACE_CUDA(context_.driver(),
-                  copy_to_device(address_of(converts ? slot.device.data() : target),
-                                 slot.host.data(), static_cast<size_t>(count), stream_));
-    slot.taken->record(stream_);
+                  copy_to_device(address_of(arrives), staged, static_cast<size_t>(count), stream_));
+    at += count;
+    used_ = std::min(kSlotBytes, (used_ + count + Arena::kAlignment - 1) / Arena::kAlignment *
+                                     Arena::kAlignment);
     if (!converts) continue;
     const int64_t values = count / element;
-    const ConvertArgs arguments = {.x = {.data = slot.device.data(), .stride = 0},
+    const ConvertArgs arguments = {.x = {.data = arrives, .stride = 0},
                                    .out = {.data = target, .stride = 0},
                                    .rows = 1,
                                    .width = static_cast<int>(values)};

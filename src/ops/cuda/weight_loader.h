@@ -2,17 +2,17 @@
 #pragma once
 
 #include <array>
-#include <vector>
+#include <memory>
 
 #include "base/thread_pool.h"
 #include "ops/cuda/gpu_context.h"
 #include "ops/cuda/kernel_set.h"
-#include "tensor/arena.h"
 
 namespace millrace::cuda {
 
 // On a stream of its own: while the GPU takes one buffer, all threads of the pool fill the next.
-// Values change their type on the device.
+// Values change their type on the device. The ring is small: pinning memory takes longer than
+// copying it, and what the caches of the CPU hold need not be read from memory again.
 class WeightLoader {
  public:
   WeightLoader(const GpuContext& context, const KernelSet& kernels, ThreadPool& pool);
@@ -27,7 +27,7 @@ class WeightLoader {
   void finish();  // waits until all of it is there
 
  private:
-  static constexpr int64_t kSlotBytes = 16 * 1024 * 1024;
+  static constexpr int64_t kSlotBytes = 4 * 1024 * 1024;
   static constexpr int kSlots = 4;
 
   struct Slot {
@@ -36,12 +36,16 @@ class WeightLoader {
     std::unique_ptr<Event> taken;  // the GPU has read `host`
   };
 
+  void fill(std::byte* to, const std::byte* from, int64_t count);
+  void next_slot();
+
   const GpuContext& context_;
   const KernelSet& kernels_;
   ThreadPool& pool_;
   CUstream stream_ = nullptr;
   std::array<Slot, kSlots> slots_;
-  size_t next_ = 0;
+  size_t slot_ = 0;   // that is being filled
+  int64_t used_ = 0;  // bytes of it
 };
 
 }  // namespace millrace::cuda

@@ -10,10 +10,7 @@ Tensor TraceOps::place(const Tensor& host) {
 }
 
 Tensor TraceOps::place_as(const Tensor& host, DType dtype) {
-  Tensor placed = host;
-  placed.data = nullptr;
-  placed.dtype = dtype;
-  placed.device = device();
+  const Tensor placed = weights_.allocate(dtype, host.shape);
   if (arch_ && host.dtype != dtype) {
     const TracedOp op = {.name = "place",
                          .kernels = {cuda::convert_kernel(host.dtype, dtype, 1, 1)}};
@@ -25,7 +22,8 @@ Tensor TraceOps::place_as(const Tensor& host, DType dtype) {
 void TraceOps::prepare(Linear& linear) {
   linear.weight = place_as(linear.weight, precision().product);
   if (linear.bias) {
-    if (arch_) place_as(*linear.bias, DType::kF32);  // for results in F32
+    if (arch_ && precision().hidden != DType::kF32)
+      place_as(*linear.bias, DType::kF32);  // for results in F32
     linear.bias = place(*linear.bias);
   }
   linear.input = {.dtype = precision().product};

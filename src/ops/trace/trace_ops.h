@@ -26,12 +26,15 @@ class TraceOps : public Ops {
  public:
   // `arch`: for a GPU, what its kernels are compiled for.
   TraceOps(Device device, Precision precision, std::optional<cuda::Arch> arch = {})
-      : OpsContext(device, precision, Arena(nullptr, INT64_MAX, device)), arch_(arch) {}
+      : OpsContext(device, precision, Arena(nullptr, INT64_MAX, device)),
+        arch_(arch),
+        weights_(nullptr, INT64_MAX, device) {}
 
   Tensor place(const Tensor& host) override;
   void prepare(Linear& linear) override;
 
   const std::vector<TracedOp>& traced() const { return traced_; }
+  int64_t placed_bytes() const { return weights_.used(); }  // of all parameters
 
  private:
   void run_embed(const Batch& batch, const EmbeddingTables& tables, const LayerNorm& norm,
@@ -51,6 +54,7 @@ class TraceOps : public Ops {
   TracedOp& note(TracedOp op);
 
   std::optional<cuda::Arch> arch_;
+  Arena weights_;
   std::vector<TracedOp> traced_;
 };
 
