@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "base/thread_pool.h"
+#include "base/error.h"
 #include "kernels/cuda/arch.h"
 #include "kernels/cuda/compiled_kernel.h"
 #include "kernels/cuda/kernel_instance.h"
@@ -58,9 +58,9 @@ class CudaBackend {
   // Throws Error{kUnsupported} where there is no driver, none that suits, or no GPU.
   virtual std::vector<Gpu> gpus() = 0;
 
-  // `pool` must outlive the ops. Throws Error{kUnsupported} when memory does not suffice: how much
-  // is needed, how much is free, and which setting helps.
-  virtual std::unique_ptr<Ops> make_ops(ThreadPool& pool, const CudaOpsOptions& options) = 0;
+  // Throws Error{kUnsupported} when memory does not suffice: how much is needed, how much is free,
+  // and which setting helps.
+  virtual std::unique_ptr<Ops> make_ops(const CudaOpsOptions& options) = 0;
 
   // Memory of a GPU beside all ops, and a copy from or to anywhere, which waits for all work before
   // it: for tests and benchmarks.

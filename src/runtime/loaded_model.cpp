@@ -195,7 +195,6 @@ std::unique_ptr<Ops> make_gpu_ops(LoadedModel& loaded, const WeightSource& sourc
   loaded.device = target.device;
   loaded.plan = plan_model(loaded.config, limits, source, target);
   return load_cuda_backend().make_ops(
-      *loaded.pool,
       {.device = gpu.index,
        .arch = arch,
        .precision = target.precision,

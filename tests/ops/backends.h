@@ -199,15 +199,14 @@ class CudaTestDevice : public TestDevice {
         arena_bytes_(sizes.arena_bytes) {
     const cuda::Arch arch = cuda::native_arch(gpu_.capability);
     const auto kernels = cuda::all_kernels(precision.hidden, arch);
-    ops_ =
-        backend_.make_ops(pool_, {.device = gpu_.index,
-                                  .arch = arch,
-                                  .precision = precision,
-                                  .weight_bytes = sizes.weight_bytes,
-                                  .arena_bytes = sizes.arena_bytes,
-                                  .max_num_tokens = sizes.max_num_tokens,
-                                  .max_num_sequences = sizes.max_num_sequences,
-                                  .kernels = compile_kernels(backend_, kernels, arch, {}).kernels});
+    ops_ = backend_.make_ops({.device = gpu_.index,
+                              .arch = arch,
+                              .precision = precision,
+                              .weight_bytes = sizes.weight_bytes,
+                              .arena_bytes = sizes.arena_bytes,
+                              .max_num_tokens = sizes.max_num_tokens,
+                              .max_num_sequences = sizes.max_num_sequences,
+                              .kernels = compile_kernels(backend_, kernels, arch, {}).kernels});
   }
 
   Ops& ops() override { return *ops_; }

@@ -32,8 +32,8 @@ class Backend : public CudaBackend {
 
   std::vector<Gpu> gpus() override { return list_gpus(driver()); }
 
-  std::unique_ptr<Ops> make_ops(ThreadPool& pool, const CudaOpsOptions& options) override {
-    return CudaOps::make(driver(), pool, options);
+  std::unique_ptr<Ops> make_ops(const CudaOpsOptions& options) override {
+    return CudaOps::make(driver(), options);
   }
 
   Buffer allocate(int device, int64_t bytes) override { return context_of(device).allocate(bytes); }

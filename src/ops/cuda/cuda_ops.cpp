@@ -56,18 +56,17 @@ void require_memory(const GpuContext& context, const CudaOpsOptions& options) {
 
 }  // namespace
 
-std::unique_ptr<CudaOps> CudaOps::make(const Driver& driver, ThreadPool& pool,
-                                       const CudaOpsOptions& options) {
+std::unique_ptr<CudaOps> CudaOps::make(const Driver& driver, const CudaOpsOptions& options) {
   auto context = std::make_unique<GpuContext>(driver, options.device);
   require_memory(*context, options);
   Buffer arena = context->allocate(options.arena_bytes);
   Buffer weights = context->allocate(options.weight_bytes);
   return std::unique_ptr<CudaOps>(
-      new CudaOps(std::move(context), pool, options, std::move(arena), std::move(weights)));
+      new CudaOps(std::move(context), options, std::move(arena), std::move(weights)));
 }
 
-CudaOps::CudaOps(std::unique_ptr<GpuContext> context, ThreadPool& pool,
-                 const CudaOpsOptions& options, Buffer arena, Buffer weights)
+CudaOps::CudaOps(std::unique_ptr<GpuContext> context, const CudaOpsOptions& options, Buffer arena,
+                 Buffer weights)
     : OpsContext(context->device(), options.precision,
                  Arena(arena.data(), arena.bytes(), context->device())),
       context_(std::move(context)),
@@ -84,7 +83,7 @@ CudaOps::CudaOps(std::unique_ptr<GpuContext> context, ThreadPool& pool,
       gemm_(*context_, options.deterministic),
       steps_(*context_, options.max_num_tokens, options.max_num_sequences,
              options.max_result_bytes),
-      pool_(pool) {}
+      loader_(*context_, kernels_) {}
 
 CudaOps::~CudaOps() {
   context_->make_current();
@@ -96,8 +95,7 @@ CudaOps::~CudaOps() {
 Tensor CudaOps::place_as(const Tensor& host, DType dtype) {
   context_->make_current();
   const Tensor placed = weights_.allocate(dtype, host.shape);
-  if (!loader_) loader_ = std::make_unique<WeightLoader>(*context_, kernels_, pool_);
-  loader_->load(host, placed);
+  loader_.load(host, placed);
   return placed;
 }
 
@@ -121,14 +119,13 @@ void CudaOps::prepare(Linear& linear) {
 
 void CudaOps::finish_loading() {
   context_->make_current();
-  if (loader_) loader_->finish();
-  loader_.reset();
+  loader_.finish();
 }
 
 // --- a step --------------------------------------------------------------------------------------
 
 void CudaOps::begin_step(const Batch& batch) {
-  CHECK(!loader_, "finish_loading() comes before a step");
+  CHECK(loader_.is_finished(), "finish_loading() comes before a step");
   context_->make_current();
   arena().reset();
   batch_ = &batch;
@@ -155,7 +152,7 @@ Step CudaOps::run_step(const Batch& batch, int variant, const Forward& forward) 
 // The first step of a size finds out what its kernels ask for, and brings libraries to load what
 // they need; the second one is recorded.
 StepRows CudaOps::run_recorded(const Batch& batch, int variant, const Forward& forward) {
-  CHECK(!loader_, "finish_loading() comes before a step");
+  CHECK(loader_.is_finished(), "finish_loading() comes before a step");
   context_->make_current();
   const StepSize size = recorded_size({batch.num_tokens(), batch.num_sequences()}, most_recorded_);
   padded_ = batch;

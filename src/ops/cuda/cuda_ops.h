@@ -19,8 +19,7 @@ namespace millrace::cuda {
 class CudaOps : public Ops {
  public:
   // Throws Error{kUnsupported} when memory does not suffice, before any is taken.
-  static std::unique_ptr<CudaOps> make(const Driver& driver, ThreadPool& pool,
-                                       const CudaOpsOptions& options);
+  static std::unique_ptr<CudaOps> make(const Driver& driver, const CudaOpsOptions& options);
   ~CudaOps() override;
 
   Tensor place(const Tensor& host) override;
@@ -33,8 +32,8 @@ class CudaOps : public Ops {
   int max_steps_in_flight() const override { return StepMemory::kSteps; }
 
  private:
-  CudaOps(std::unique_ptr<GpuContext> context, ThreadPool& pool, const CudaOpsOptions& options,
-          Buffer arena, Buffer weights);
+  CudaOps(std::unique_ptr<GpuContext> context, const CudaOpsOptions& options, Buffer arena,
+          Buffer weights);
 
   void run_embed(const Batch& batch, const EmbeddingTables& tables, const LayerNorm& norm,
                  const HiddenStates& out) override;
@@ -80,11 +79,10 @@ class CudaOps : public Ops {
   Arena weights_;  // over it
   LtGemm gemm_;
   StepMemory steps_;
-  ThreadPool& pool_;
-  std::unique_ptr<WeightLoader> loader_;  // from the first parameter to finish_loading()
-  const Batch* batch_ = nullptr;          // of the step at work
-  Batch padded_;                          // that batch, where it had to be filled up
-  EmbeddingTables tables_;                // of the last embed
+  WeightLoader loader_;
+  const Batch* batch_ = nullptr;  // of the step at work
+  Batch padded_;                  // that batch, where it had to be filled up
+  EmbeddingTables tables_;        // of the last embed
   std::list<Recording> recordings_;
   uint64_t num_steps_ = 0;
 };

@@ -2,15 +2,19 @@
 #include "ops/cuda/weight_loader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "kernels/cuda/kernel_args.h"
 #include "tensor/arena.h"
 
 namespace millrace::cuda {
 
-WeightLoader::WeightLoader(const GpuContext& context, const KernelSet& kernels, ThreadPool& pool)
-    : context_(context), kernels_(kernels), pool_(pool) {
+WeightLoader::WeightLoader(const GpuContext& context, const KernelSet& kernels)
+    : context_(context),
+      kernels_(kernels),
+      pool_(std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads)) {
   context_.make_current();
   MILLRACE_CUDA(context_.driver(), stream_create(&stream_, CU_STREAM_NON_BLOCKING));
   for (Slot& slot : slots_) {
@@ -24,10 +28,19 @@ WeightLoader::~WeightLoader() {
   context_.driver().stream_destroy(stream_);
 }
 
+// In small pieces, so that a thread that is held up holds up nobody.
 void WeightLoader::fill(std::byte* to, const std::byte* from, int64_t count) {
-  constexpr int64_t kPiece = 128 * 1024;  // bytes that are worth a thread
-  pool_.parallel_ranges(count, kPiece, [&](int64_t begin, int64_t end) {
-    std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
+  constexpr int64_t kPiece = 64 * 1024;
+  const auto copy = [&](int64_t begin) {
+    std::memcpy(to + begin, from + begin, static_cast<size_t>(std::min(kPiece, count - begin)));
+  };
+  if (count <= 2 * kPiece) {
+    for (int64_t begin = 0; begin < count; begin += kPiece) copy(begin);
+    return;
+  }
+  std::atomic<int64_t> next{0};
+  pool_.run([&](int) {
+    for (int64_t at = next.fetch_add(kPiece); at < count; at = next.fetch_add(kPiece)) copy(at);
   });
 }
 
@@ -41,11 +54,12 @@ void WeightLoader::next_slot() {
 void WeightLoader::load(const Tensor& host, const Tensor& out) {
   CHECK(host.shape == out.shape && out.is_contiguous(), "{} to {}", to_string(host),
         to_string(out));
+  finished_ = false;
   const auto bytes = host.as<const std::byte>();
   const int64_t element = size_of(host.dtype);
   const bool converts = host.dtype != out.dtype;
   for (int64_t at = 0; at < host.bytes();) {
-    if (used_ == kSlotBytes) next_slot();
+    if (used_ >= kSlotBytes) next_slot();
     Slot& slot = slots_[slot_];
     const int64_t count = std::min(kSlotBytes - used_, host.bytes() - at);
     std::byte* staged = static_cast<std::byte*>(slot.host.data()) + used_;
@@ -56,20 +70,21 @@ void WeightLoader::load(const Tensor& host, const Tensor& out) {
     MILLRACE_CUDA(context_.driver(),
                   copy_to_device(address_of(arrives), staged, static_cast<size_t>(count), stream_));
     at += count;
-    used_ = std::min(kSlotBytes, (used_ + count + Arena::kAlignment - 1) / Arena::kAlignment *
-                                     Arena::kAlignment);
+    used_ += (count + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment;
     if (!converts) continue;
     const int64_t values = count / element;
-    const ConvertArgs arguments = {.x = {.data = arrives, .stride = 0},
-                                   .out = {.data = target, .stride = 0},
-                                   .rows = 1,
-                                   .width = static_cast<int>(values)};
-    kernels_.launch(convert_kernel(host.dtype, out.dtype, 1, values), arguments, stream_);
+    kernels_.launch(convert_kernel(host.dtype, out.dtype, 1, values),
+                    ConvertArgs{.x = {.data = arrives, .stride = 0},
+                                .out = {.data = target, .stride = 0},
+                                .rows = 1,
+                                .width = static_cast<int>(values)},
+                    stream_);
   }
 }
 
 void WeightLoader::finish() {
   MILLRACE_CUDA(context_.driver(), stream_synchronize(stream_));
+  finished_ = true;
 }
 
 }  // namespace millrace::cuda

@@ -10,12 +10,12 @@
 
 namespace millrace::cuda {
 
-// On a stream of its own: while the GPU takes one buffer, all threads of the pool fill the next.
-// Values change their type on the device. The ring is small: pinning memory takes longer than
-// copying it, and what the caches of the CPU hold need not be read from memory again.
+// On a stream of its own: while the GPU takes one slot of the ring, some threads fill the next.
+// Values change their type on the device. The ring is small: to pin memory takes longer than to
+// copy it, and what the caches of the CPU hold need not be read from memory again.
 class WeightLoader {
  public:
-  WeightLoader(const GpuContext& context, const KernelSet& kernels, ThreadPool& pool);
+  WeightLoader(const GpuContext& context, const KernelSet& kernels);
   ~WeightLoader();
   WeightLoader(const WeightLoader&) = delete;
   WeightLoader& operator=(const WeightLoader&) = delete;
@@ -24,11 +24,14 @@ class WeightLoader {
   // host's memory is not needed after the call.
   void load(const Tensor& host, const Tensor& out);
 
-  void finish();  // waits until all of it is there
+  // Waits until all of it is there.
+  void finish();
+  bool is_finished() const { return finished_; }
 
  private:
   static constexpr int64_t kSlotBytes = 4 * 1024 * 1024;
-  static constexpr int kSlots = 4;
+  static constexpr int kSlots = 3;
+  static constexpr int kMaxThreads = 8;  // more do not copy faster
 
   struct Slot {
     Buffer host;                   // pinned
@@ -41,11 +44,12 @@ class WeightLoader {
 
   const GpuContext& context_;
   const KernelSet& kernels_;
-  ThreadPool& pool_;
+  ThreadPool pool_;
   CUstream stream_ = nullptr;
   std::array<Slot, kSlots> slots_;
   size_t slot_ = 0;   // that is being filled
   int64_t used_ = 0;  // bytes of it
+  bool finished_ = true;
 };
 
 }  // namespace millrace::cuda

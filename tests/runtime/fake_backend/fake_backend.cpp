@@ -28,7 +28,7 @@ class FakeBackend : public CudaBackend {
     return found;
   }
 
-  std::unique_ptr<Ops> make_ops(ThreadPool&, const CudaOpsOptions& options) override {
+  std::unique_ptr<Ops> make_ops(const CudaOpsOptions& options) override {
     throw Error(ErrorCode::kUnsupported, fmt::format("reached cuda:{} with kernels for {}",
                                                      options.device, to_string(options.arch)));
   }
