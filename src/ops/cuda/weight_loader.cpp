@@ -2,7 +2,6 @@
 #include "ops/cuda/weight_loader.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <thread>
 
@@ -28,19 +27,17 @@ WeightLoader::~WeightLoader() {
   context_.driver().stream_destroy(stream_);
 }
 
-// In small pieces, so that a thread that is held up holds up nobody.
-void WeightLoader::fill(std::byte* to, const std::byte* from, int64_t count) {
-  constexpr int64_t kPiece = 64 * 1024;
-  const auto copy = [&](int64_t begin) {
-    std::memcpy(to + begin, from + begin, static_cast<size_t>(std::min(kPiece, count - begin)));
+// Every stripe of a slot is always written by the same thread, in whose cache it stays.
+void WeightLoader::fill(std::byte* slot, int64_t begin, int64_t end, const std::byte* from) {
+  const auto copy = [&](int64_t first, int64_t last) {
+    std::memcpy(slot + first, from + (first - begin), static_cast<size_t>(last - first));
   };
-  if (count <= 2 * kPiece) {
-    for (int64_t begin = 0; begin < count; begin += kPiece) copy(begin);
-    return;
-  }
-  std::atomic<int64_t> next{0};
-  pool_.run([&](int) {
-    for (int64_t at = next.fetch_add(kPiece); at < count; at = next.fetch_add(kPiece)) copy(at);
+  if (end - begin <= kStripe) return copy(begin, end);
+  pool_.run([&](int thread) {
+    for (int64_t stripe = begin / kStripe; stripe * kStripe < end; ++stripe) {
+      if (stripe % pool_.num_threads() == thread)
+        copy(std::max(begin, stripe * kStripe), std::min(end, (stripe + 1) * kStripe));
+    }
   });
 }
 
@@ -63,7 +60,7 @@ void WeightLoader::load(const Tensor& host, const Tensor& out) {
     Slot& slot = slots_[slot_];
     const int64_t count = std::min(kSlotBytes - used_, host.bytes() - at);
     std::byte* staged = static_cast<std::byte*>(slot.host.data()) + used_;
-    fill(staged, bytes.data() + at, count);
+    fill(static_cast<std::byte*>(slot.host.data()), used_, used_ + count, bytes.data() + at);
     void* target = static_cast<std::byte*>(out.data) + at / element * size_of(out.dtype);
     if (converts && !slot.device.data()) slot.device = context_.allocate(kSlotBytes);
     void* arrives = converts ? static_cast<std::byte*>(slot.device.data()) + used_ : target;

@@ -31,6 +31,7 @@ class WeightLoader {
  private:
   static constexpr int64_t kSlotBytes = 4 * 1024 * 1024;
   static constexpr int kSlots = 3;
+  static constexpr int64_t kStripe = 64 * 1024;
   static constexpr int kMaxThreads = 8;  // more do not copy faster
 
   struct Slot {
@@ -39,7 +40,8 @@ class WeightLoader {
     std::unique_ptr<Event> taken;  // the GPU has read `host`
   };
 
-  void fill(std::byte* to, const std::byte* from, int64_t count);
+  // Copies `from` to the bytes begin .. end of a slot.
+  void fill(std::byte* slot, int64_t begin, int64_t end, const std::byte* from);
   void next_slot();
 
   const GpuContext& context_;
