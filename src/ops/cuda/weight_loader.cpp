@@ -41,7 +41,15 @@ void WeightLoader::fill(std::byte* slot, int64_t begin, int64_t end, const std::
   });
 }
 
+void WeightLoader::send_run() {
+  if (run_.bytes == 0) return;
+  MILLRACE_CUDA(context_.driver(), copy_to_device(address_of(run_.device), run_.host,
+                                                  static_cast<size_t>(run_.bytes), stream_));
+  run_.bytes = 0;
+}
+
 void WeightLoader::next_slot() {
+  send_run();
   slots_[slot_].taken->record(stream_);
   slot_ = (slot_ + 1) % kSlots;
   used_ = 0;
@@ -61,14 +69,19 @@ void WeightLoader::load(const Tensor& host, const Tensor& out) {
     const int64_t count = std::min(kSlotBytes - used_, host.bytes() - at);
     std::byte* staged = static_cast<std::byte*>(slot.host.data()) + used_;
     fill(static_cast<std::byte*>(slot.host.data()), used_, used_ + count, bytes.data() + at);
-    void* target = static_cast<std::byte*>(out.data) + at / element * size_of(out.dtype);
+    std::byte* target = static_cast<std::byte*>(out.data) + at / element * size_of(out.dtype);
     if (converts && !slot.device.data()) slot.device = context_.allocate(kSlotBytes);
-    void* arrives = converts ? static_cast<std::byte*>(slot.device.data()) + used_ : target;
-    MILLRACE_CUDA(context_.driver(),
-                  copy_to_device(address_of(arrives), staged, static_cast<size_t>(count), stream_));
+    std::byte* arrives = converts ? static_cast<std::byte*>(slot.device.data()) + used_ : target;
+    const bool follows = run_.bytes > 0 && staged - run_.host == arrives - run_.device;
+    if (!follows) {
+      send_run();
+      run_ = {.host = staged, .device = arrives};
+    }
+    run_.bytes = staged + count - run_.host;
     at += count;
     used_ += (count + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment;
     if (!converts) continue;
+    send_run();
     const int64_t values = count / element;
     kernels_.launch(convert_kernel(host.dtype, out.dtype, 1, values),
                     ConvertArgs{.x = {.data = arrives, .stride = 0},
@@ -80,6 +93,7 @@ void WeightLoader::load(const Tensor& host, const Tensor& out) {
 }
 
 void WeightLoader::finish() {
+  send_run();
   MILLRACE_CUDA(context_.driver(), stream_synchronize(stream_));
   finished_ = true;
 }

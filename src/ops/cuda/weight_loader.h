@@ -40,9 +40,17 @@ class WeightLoader {
     std::unique_ptr<Event> taken;  // the GPU has read `host`
   };
 
+  // Tensors that follow each other in the slot and on the device alike: one copy.
+  struct Run {
+    std::byte* host = nullptr;
+    std::byte* device = nullptr;
+    int64_t bytes = 0;
+  };
+
   // Copies `from` to the bytes begin .. end of a slot.
   void fill(std::byte* slot, int64_t begin, int64_t end, const std::byte* from);
   void next_slot();
+  void send_run();
 
   const GpuContext& context_;
   const KernelSet& kernels_;
@@ -51,6 +59,7 @@ class WeightLoader {
   std::array<Slot, kSlots> slots_;
   size_t slot_ = 0;   // that is being filled
   int64_t used_ = 0;  // bytes of it
+  Run run_;           // not sent yet
   bool finished_ = true;
 };
 
