@@ -108,8 +108,11 @@ void CudaOps::prepare(Linear& linear) {
   prepared->weight = place_as(linear.weight, precision().product);
   if (linear.bias) {
     prepared->bias = place_as(*linear.bias, precision().hidden);
-    prepared->float_bias =
-        precision().hidden == DType::kF32 ? prepared->bias : place_as(*linear.bias, DType::kF32);
+    prepared->float_bias = prepared->bias;
+    if (precision().hidden != DType::kF32) {
+      prepared->float_bias = weights_.allocate(DType::kF32, linear.bias->shape);
+      widened_.emplace_back(prepared->bias, prepared->float_bias);
+    }
     linear.bias = prepared->bias;
   }
   linear.prepared = std::move(prepared);
@@ -120,6 +123,14 @@ void CudaOps::prepare(Linear& linear) {
 void CudaOps::finish_loading() {
   context_->make_current();
   loader_.finish();
+  for (const auto& [bias, float_bias] : widened_) {
+    launch(convert_kernel(bias.dtype, DType::kF32, 1, bias.numel()),
+           ConvertArgs{.x = {.data = bias.data},
+                       .out = {.data = float_bias.data},
+                       .rows = 1,
+                       .width = static_cast<int>(bias.numel())});
+  }
+  widened_.clear();
 }
 
 // --- a step --------------------------------------------------------------------------------------

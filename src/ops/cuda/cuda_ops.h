@@ -76,7 +76,8 @@ class CudaOps : public Ops {
   KernelSet kernels_;
   Buffer arena_memory_;
   Buffer weight_memory_;
-  Arena weights_;  // over it
+  Arena weights_;                                   // over it
+  std::vector<std::pair<Tensor, Tensor>> widened_;  // biases to be converted once they are there
   LtGemm gemm_;
   StepMemory steps_;
   WeightLoader loader_;

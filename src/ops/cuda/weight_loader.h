@@ -32,7 +32,7 @@ class WeightLoader {
   static constexpr int64_t kSlotBytes = 4 * 1024 * 1024;
   static constexpr int kSlots = 3;
   static constexpr int64_t kStripe = 64 * 1024;
-  static constexpr int kMaxThreads = 8;  // more do not copy faster
+  static constexpr int kMaxThreads = 12;  // more do not copy faster
 
   struct Slot {
     Buffer host;                   // pinned

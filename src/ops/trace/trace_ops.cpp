@@ -22,9 +22,9 @@ Tensor TraceOps::place_as(const Tensor& host, DType dtype) {
 void TraceOps::prepare(Linear& linear) {
   linear.weight = place_as(linear.weight, precision().product);
   if (linear.bias) {
+    linear.bias = place(*linear.bias);
     if (arch_ && precision().hidden != DType::kF32)
       place_as(*linear.bias, DType::kF32);  // for results in F32
-    linear.bias = place(*linear.bias);
   }
   linear.input = {.dtype = precision().product};
 }
