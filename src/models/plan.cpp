@@ -174,7 +174,7 @@ ModelPlan plan_model(const ModelConfig& config, const StepLimits& limits,
   const ModelEntry& entry = find_model(config.architecture);
   if (config.decoder && target.device.kind != DeviceKind::kCpu) {
     throw Error(ErrorCode::kUnsupported, "text generation does not run on a GPU yet",
-                "serve it with --device cpu");
+                "serve it with --device cpu, build it with --target cpu");
   }
   ModelPlan plan{.limits = limits, .precision = target.precision};
   TraceOps construction(target.device, target.precision, target.arch);

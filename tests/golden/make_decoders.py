@@ -53,7 +53,7 @@ FAMILIES = {
         attention_bias=True, mlp_bias=True, rope_theta=10000.0, num_key_value_heads=None,
         rope_scaling=dict(type="linear", factor=2.5))),
     "llama_dynamic": ("LlamaForCausalLM", SMALL | OLD | dict(
-        rope_theta=10000.0, num_key_value_heads=1, rope_scaling=dict(type="dynamic", factor=2.0))),
+        rope_theta=10000.0, num_key_value_heads=2, rope_scaling=dict(type="dynamic", factor=2.0))),
     "mistral": ("MistralForCausalLM", SMALL | OLD | dict(
         num_attention_heads=8, num_key_value_heads=1, sliding_window=7, rope_theta=10000.0)),
     "qwen2": ("Qwen2ForCausalLM", SMALL | OLD | dict(
@@ -215,7 +215,6 @@ def rename(name: str, source: str, architecture: str, model_type: str, changes: 
 def internlm2_tensors(llama: dict) -> dict:
     """Llama's tensors under InternLM2's names; q, k and v of each group together in one wqkv."""
     config = json.loads((HERE / "llama_dynamic" / "config.json").read_text())
-    config = config | dict(num_key_value_heads=config["num_key_value_heads"])
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     head_dim = config["hidden_size"] // heads
     out = {}
@@ -288,12 +287,35 @@ def make_renamed() -> None:
     rename("unknown", "qwen3", "SomethingNewForCausalLM", "something_new", {})
 
 
+def make_demo_model() -> None:
+    """The shipped model on one prompt; logits of a few rows, as its vocabulary is not small."""
+    source, out = HERE.parents[2] / "examples" / "demo-model", HERE / "demo_model"
+    out.mkdir(exist_ok=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        source, dtype=torch.float64, attn_implementation="eager").eval()
+    question = "What are you?"
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=True,
+        return_dict=False, enable_thinking=False)
+    ids, logits = greedy(model, prompt)
+    print("demo model:", repr(tokenizer.decode(ids[len(prompt):])))
+    rows = [0, len(prompt) - 1, len(prompt) + 15, len(ids) - 1]
+    save_file({"token_ids": np.array(ids, np.int32),
+               "prompt_length": np.array([len(prompt)], np.int32),
+               "logit_rows": np.array(rows, np.int32),
+               "logits": logits[rows].numpy().astype(np.float32)}, out / "expected.safetensors")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     transformers.utils.logging.set_verbosity_error()
+    if sys.argv[1:] == ["demo_model"]:
+        raise SystemExit(make_demo_model())
     for family in sys.argv[1:] or FAMILIES:
         make(family)
     if not sys.argv[1:]:
         make_decilm()
         make_renamed()
+        make_demo_model()
