@@ -208,6 +208,7 @@ void read_windows(const json::Reader& hf, const Family& family, DecoderConfig& d
 void read_ropes(const json::Reader& hf, const ModelConfig& config, DecoderConfig& decoder,
                 std::set<std::string>& unknown) {
   RopeDefaults defaults{
+      .what = hf.what(),
       .theta = number_in(hf, "rope_theta", 10'000, 1e-3, 1e12),
       .partial_rotary_factor = hf.number("partial_rotary_factor").value_or(1),
       .head_dim = config.head_dim,

@@ -117,15 +117,20 @@ RopeConfig read_rope(const json::Reader* rope, const RopeDefaults& defaults,
     partial = rope->number("partial_rotary_factor").value_or(partial);
     config.scaling = scaling_of(*rope, defaults.is_phi3);
   }
-  if (!(partial > 0 && partial <= 1)) {
+  if (!(config.theta > 1)) {
     throw Error(ErrorCode::kCorrupt,
-                fmt::format("partial_rotary_factor {} is outside 0..1", partial));
+                fmt::format("{}: rope_theta {} is not above 1", defaults.what, config.theta));
+  }
+  if (!(partial > 0 && partial <= 1)) {
+    throw Error(ErrorCode::kCorrupt, fmt::format("{}: partial_rotary_factor {} is outside 0..1",
+                                                 defaults.what, partial));
   }
   config.rotary_dim = static_cast<int64_t>(static_cast<double>(defaults.head_dim) * partial);
   if (config.rotary_dim < 2 || config.rotary_dim % 2 != 0) {
     throw Error(ErrorCode::kUnsupported,
-                fmt::format("rotary positions take pairs of elements: {} of head_dim {} are {}",
-                            partial, defaults.head_dim, config.rotary_dim));
+                fmt::format("{}: rotary positions take pairs of elements, and {} of head_dim {} "
+                            "are {}",
+                            defaults.what, partial, defaults.head_dim, config.rotary_dim));
   }
   if (config.scaling != RopeScaling::kNone) read_scaling(*rope, defaults, config);
   return config;

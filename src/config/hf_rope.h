@@ -10,6 +10,7 @@ namespace millrace {
 
 // What a rope object may leave to the rest of config.json.
 struct RopeDefaults {
+  std::string what;  // names the file in errors
   double theta = 10'000;
   double partial_rotary_factor = 1;
   int64_t head_dim = 0;
