@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "config/hf_rope.h"
 
 namespace millrace {

@@ -1,11 +1,14 @@
 // The part of a Hugging Face config that describes a decoder, in the spellings before and since
-// transformers 5. For model_config.cpp; includes JSON.
+// transformers 5. For model_config.cpp.
 #pragma once
 
-#include "base/json.h"
 #include "config/model_config.h"
 
 namespace millrace {
+
+namespace json {
+class Reader;
+}
 
 // Reads all but architecture, model_type and dtype. Throws Error{kCorrupt, kUnsupported}.
 void read_decoder(const json::Reader& hf, ModelConfig& config);

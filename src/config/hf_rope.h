@@ -3,10 +3,13 @@
 
 #include <set>
 
-#include "base/json.h"
 #include "config/model_config.h"
 
 namespace millrace {
+
+namespace json {
+class Reader;
+}
 
 // What a rope object may leave to the rest of config.json.
 struct RopeDefaults {
