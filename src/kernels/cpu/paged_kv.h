@@ -17,7 +17,7 @@ namespace millrace::cpu {
 
 inline constexpr int64_t kKeyPanel = 16;  // positions; divides block_size
 // Floats behind the last block that kernels may read, and never use.
-inline constexpr int64_t kKvSlack = 64;
+inline constexpr int64_t kKvSlack = 128;
 
 // One layer's memory: [num_blocks, num_kv_heads, block_size * head_dim] each.
 struct PagedKv {

@@ -83,80 +83,115 @@ void rope_write_rows(const RopeWriteArgs& args, int64_t row_begin, int64_t row_e
   }
 }
 
-// scores[R, kKeyPanel] = q[R, head_dim] * panel[head_dim, kKeyPanel].
-template <class V, int R>
-void score_tile(const float* q, int64_t q_stride, const float* panel, int64_t head_dim,
+// scores[R, P kKeyPanel] = q[R, head_dim] * panels[P, head_dim, kKeyPanel].
+template <class V, int R, int P>
+void score_tile(const float* q, int64_t q_stride, const float* panels, int64_t head_dim,
                 float* scores) {
   constexpr int N = kKeyPanel / V::kWidth;
-  typename V::Reg sum[R][N];
+  typename V::Reg sum[R][P * N];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int j = 0; j < N; ++j) sum[r][j] = V::zero();
+#pragma GCC unroll 8
+    for (int j = 0; j < P * N; ++j) sum[r][j] = V::zero();
   }
 #pragma GCC unroll 2
   for (int64_t i = 0; i < head_dim; ++i) {
-    typename V::Reg k[N];
-#pragma GCC unroll 4
-    for (int j = 0; j < N; ++j) k[j] = V::load(panel + i * kKeyPanel + j * V::kWidth);
+    typename V::Reg k[P * N];
+#pragma GCC unroll 8
+    for (int j = 0; j < P * N; ++j)
+      k[j] = V::load(panels + (j / N * head_dim + i) * kKeyPanel + j % N * V::kWidth);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const auto x = V::set1(q[r * q_stride + i]);
-#pragma GCC unroll 4
-      for (int j = 0; j < N; ++j) sum[r][j] = V::fma(x, k[j], sum[r][j]);
+#pragma GCC unroll 8
+      for (int j = 0; j < P * N; ++j) sum[r][j] = V::fma(x, k[j], sum[r][j]);
     }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int j = 0; j < N; ++j) V::store(scores + r * kKeyTile + j * V::kWidth, sum[r][j]);
+#pragma GCC unroll 8
+    for (int j = 0; j < P * N; ++j) V::store(scores + r * kKeyTile + j * V::kWidth, sum[r][j]);
   }
 }
 
-// sums[R, kPanelWidth] += weights[R, keys] * values[keys, kPanelWidth].
-template <class V, int R>
+// sums[R, N vectors] += weights[R, keys] * values[keys, N vectors].
+template <class V, int R, int N>
 void value_tile(const float* weights, const float* values, int64_t values_stride, int64_t keys,
                 float* sums, int64_t sums_stride) {
-  constexpr int N = V::kTileVectors;
   typename V::Reg sum[R][N];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < N; ++j) sum[r][j] = V::load(sums + r * sums_stride + j * V::kWidth);
   }
 #pragma GCC unroll 2
   for (int64_t key = 0; key < keys; ++key, values += values_stride) {
     typename V::Reg v[N];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < N; ++j) v[j] = V::load(values + j * V::kWidth);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const auto x = V::set1(weights[r * kKeyTile + key]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int j = 0; j < N; ++j) sum[r][j] = V::fma(x, v[j], sum[r][j]);
     }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < N; ++j) V::store(sums + r * sums_stride + j * V::kWidth, sum[r][j]);
   }
 }
 
-template <class V, int R = V::kTileRows>
+// Few rows, as when one token is decoded, wait for memory: their tiles are wide, so that keys and
+// values pass by in the order in which they lie. The chains of the sums are the same.
+inline constexpr int kFewRows = 4;
+template <class V>
+inline constexpr int kWideVectors = V::kWidth == 16 ? 8 : 4;  // of a tile of at most 2 rows
+template <class V>
+inline constexpr int64_t kTwoPanelRows = V::kWidth == 16 ? kFewRows : 2;
+
+template <class V, int P, int R>
 auto score_tile_for(int64_t rows) {
   if constexpr (R > 1) {
-    if (rows < R) return score_tile_for<V, R - 1>(rows);
+    if (rows < R) return score_tile_for<V, P, R - 1>(rows);
   }
-  return score_tile<V, R>;
+  return score_tile<V, R, P>;
 }
 
-template <class V, int R = V::kTileRows>
+template <class V, int N, int R>
 auto value_tile_for(int64_t rows) {
   if constexpr (R > 1) {
-    if (rows < R) return value_tile_for<V, R - 1>(rows);
+    if (rows < R) return value_tile_for<V, N, R - 1>(rows);
   }
-  return value_tile<V, R>;
+  return value_tile<V, R, N>;
+}
+
+using ScoreTile = void (*)(const float*, int64_t, const float*, int64_t, float*);
+using ValueTile = void (*)(const float*, const float*, int64_t, int64_t, float*, int64_t);
+
+template <class V>
+ScoreTile score_tile_of(int64_t rows, int64_t panels) {
+  return panels == 2 ? score_tile_for<V, 2, kFewRows>(rows)
+                     : score_tile_for<V, 1, V::kTileRows>(rows);
+}
+
+// A tile of `vectors` vectors, as value_vectors() says.
+template <class V>
+ValueTile value_tile_of(int64_t rows, int64_t vectors) {
+  if (vectors == V::kTileVectors) return value_tile_for<V, V::kTileVectors, V::kTileRows>(rows);
+  if (vectors == kWideVectors<V>) return value_tile_for<V, kWideVectors<V>, 2>(rows);
+  return value_tile_for<V, kWideVectors<V> / 2, kFewRows>(rows);
+}
+
+// The width of the tiles of `rows` rows of head_dim values, in vectors.
+template <class V>
+int64_t value_vectors(int64_t rows, int64_t head_dim) {
+  int64_t vectors = rows <= 2          ? kWideVectors<V>
+                    : rows <= kFewRows ? kWideVectors<V> / 2
+                                       : V::kTileVectors;
+  while (vectors > V::kTileVectors && vectors * V::kWidth > head_dim) vectors /= 2;
+  return vectors;
 }
 
 // Turns the scores of a row in [begin, end) of a tile into weights, and the others into zeros.
@@ -220,7 +255,10 @@ void paged_attention_item(const PagedAttentionArgs& args, const PagedAttentionIt
   const int64_t rows = args.cu_seqlens[item.sequence + 1] - first_row;
   const int64_t first_position = args.kv_lengths[item.sequence] - rows;
   const int32_t* table = args.block_table + item.sequence * args.table_width;
-  const int64_t sums_stride = (head_dim + kPanelWidth<V> - 1) / kPanelWidth<V> * kPanelWidth<V>;
+  const int64_t tile_rows = count <= kFewRows ? count : V::kTileRows;
+  const int64_t vectors = value_vectors<V>(count, head_dim);
+  const int64_t width = vectors * V::kWidth;
+  const int64_t sums_stride = (head_dim + width - 1) / width * width;
   const auto offset_of = [&](int64_t i, int64_t stride) {
     return (first_row + (item.begin + i) / group) * stride +
            (item.kv_head * group + (item.begin + i) % group) * head_dim;
@@ -241,12 +279,17 @@ void paged_attention_item(const PagedAttentionArgs& args, const PagedAttentionIt
   for (int64_t tile = keys_begin / kKeyTile * kKeyTile; tile < keys_end; tile += kKeyTile) {
     const int64_t begin = tile > keys_begin ? tile : keys_begin;
     const int64_t end = tile + kKeyTile < keys_end ? tile + kKeyTile : keys_end;
-    for (int64_t key = begin / kKeyPanel * kKeyPanel; key < end; key += kKeyPanel) {
-      const float* panel = kv.k + kv.offset(table[key / kv.block_size], item.kv_head) +
-                           key % kv.block_size * head_dim;
-      for_each_tile(0, count, V::kTileRows, [&](int64_t row, int64_t height) {
-        score_tile_for<V>(height)(scratch.q + row * head_dim, head_dim, panel, head_dim,
-                                  scratch.scores + row * kKeyTile + key - tile);
+    for (int64_t key = begin / kKeyPanel * kKeyPanel, panels = 0; key < end;
+         key += panels * kKeyPanel) {
+      const int64_t offset = key % kv.block_size;
+      const bool two =
+          count <= kTwoPanelRows<V> && key + kKeyPanel < end && offset + kKeyPanel < kv.block_size;
+      panels = two ? 2 : 1;
+      const float* keys =
+          kv.k + kv.offset(table[key / kv.block_size], item.kv_head) + offset * head_dim;
+      for_each_tile(0, count, tile_rows, [&](int64_t row, int64_t height) {
+        score_tile_of<V>(height, panels)(scratch.q + row * head_dim, head_dim, keys, head_dim,
+                                         scratch.scores + row * kKeyTile + key - tile);
       });
     }
     for (int64_t i = 0; i < count; ++i) {
@@ -270,11 +313,11 @@ void paged_attention_item(const PagedAttentionArgs& args, const PagedAttentionIt
       next = block_end < end ? block_end : end;
       const float* values = kv.v + kv.offset(table[key / kv.block_size], item.kv_head) +
                             key % kv.block_size * head_dim;
-      for_each_tile(0, count, V::kTileRows, [&](int64_t row, int64_t height) {
-        for (int64_t j = 0; j < head_dim; j += kPanelWidth<V>)
-          value_tile_for<V>(height)(scratch.scores + row * kKeyTile + key - tile, values + j,
-                                    head_dim, next - key, scratch.sums + row * sums_stride + j,
-                                    sums_stride);
+      for_each_tile(0, count, tile_rows, [&](int64_t row, int64_t height) {
+        const ValueTile sum_up = value_tile_of<V>(height, vectors);
+        for (int64_t j = 0; j < head_dim; j += width)
+          sum_up(scratch.scores + row * kKeyTile + key - tile, values + j, head_dim, next - key,
+                 scratch.sums + row * sums_stride + j, sums_stride);
       });
     }
   }
