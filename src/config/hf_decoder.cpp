@@ -50,7 +50,7 @@ const Family& family_of(const std::string& architecture) {
   static const std::vector<Family> families = {
       {.architectures = {"LlamaForCausalLM", "LLaMAForCausalLM", "AquilaForCausalLM",
                          "XverseForCausalLM", "InternLMForCausalLM", "InternLM2ForCausalLM",
-                         "InternLM3ForCausalLM", "DeciLMForCausalLM", "GraniteForCausalLM"}},
+                         "DeciLMForCausalLM", "GraniteForCausalLM"}},
       {.architectures = {"MistralForCausalLM"}, .window = WindowRule::kAll, .default_window = 4096},
       {.architectures = {"Qwen2ForCausalLM", "PalmyraForCausalLM", "Palmyra4ForCausalLM"},
        .window = WindowRule::kFromLayer,
@@ -339,14 +339,13 @@ void read_scales(const json::Reader& hf, const Family& family, const ModelConfig
   decoder.logits_soft_cap = soft_cap(hf, "final_logit_softcapping", 0);
 }
 
-void read_biases(const json::Reader& hf, const Family& family, const std::string& architecture,
-                 DecoderConfig& decoder) {
+void read_biases(const json::Reader& hf, const Family& family, DecoderConfig& decoder) {
   const auto is_set = [&](std::string_view key) { return hf.boolean(key).value_or(false); };
   const bool all = is_set("bias");  // InternLM: of every projection of attention
   const bool attention = is_set("attention_bias");
   decoder.qkv_bias = family.qkv_bias || all || attention || is_set("qkv_bias");
   decoder.attention_out_bias = (!family.qkv_bias && attention) || all;
-  decoder.mlp_bias = is_set("mlp_bias") || (all && architecture == "InternLM3ForCausalLM");
+  decoder.mlp_bias = is_set("mlp_bias");
   decoder.qk_norm = family.qk_norm || is_set("use_qk_norm") || is_set("qk_norm");
 }
 
@@ -409,7 +408,7 @@ void read_decoder(const json::Reader& hf, ModelConfig& config) {
   read_ropes(hf, config, decoder, unknown);
   read_windows(hf, family, decoder);
   read_scales(hf, family, config, decoder);
-  read_biases(hf, family, config.architecture, decoder);
+  read_biases(hf, family, decoder);
   decoder.unknown_keys.assign(unknown.begin(), unknown.end());
 }
 

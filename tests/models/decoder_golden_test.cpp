@@ -153,6 +153,49 @@ TEST_P(DecoderGoldenTest, BitsDependOnTheSequenceAlone) {
   }
 }
 
+// Beyond one tile of keys, and with windows that begin within one.
+TEST(DecoderBitsTest, LongSequencesInChunksOfAnyLength) {
+  cpu::Random random;
+  SCOPED_TRACE("MILLRACE_TEST_SEED=" + std::to_string(random.seed()));
+  for (const char* name : {"qwen3", "gemma2"}) {
+    Fixture fixture(name);
+    for (DecoderLayerConfig& layer : fixture.config.decoder->layers)
+      if (layer.window > 0) layer.window = 150;
+    fixture.ids.clear();
+    for (int i = 0; i < 420; ++i)
+      fixture.ids.push_back(static_cast<int32_t>(random.integer(0, fixture.config.vocab_size - 1)));
+    const StepLimits limits{.max_num_tokens = 512, .max_num_sequences = 512, .max_seq_len = 512};
+    for (const cpu::Isa isa : cpu::supported_isas(cpu_features())) {
+      SCOPED_TRACE(fmt::format("{} {}", name, to_string(isa)));
+      PagedDecoder single(fixture.config, limits, fixture.weights,
+                          {.isa = isa, .num_threads = 1, .num_blocks = 30});
+      const Rows alone = single.step({{0, fixture.ids}});
+      PagedDecoder decoder(fixture.config, limits, fixture.weights,
+                           {.isa = isa, .block_size = 48, .num_blocks = 30, .seed = random.seed()});
+      std::vector<size_t> done(2, 0);
+      while (done[0] + done[1] < 2 * fixture.ids.size()) {
+        std::vector<Chunk> chunks;
+        for (size_t s = 0; s < done.size(); ++s) {
+          const size_t left = fixture.ids.size() - done[s];
+          const auto rows =
+              std::min(left, static_cast<size_t>(random.integer(0, 2) ? random.integer(0, 3)
+                                                                      : random.integer(1, 200)));
+          if (rows > 0)
+            chunks.push_back({static_cast<int>(s), fixture.slice(done[s], done[s] + rows)});
+        }
+        if (chunks.empty()) continue;
+        const Rows rows = decoder.step(chunks);
+        size_t next = 0;
+        for (const Chunk& chunk : chunks) {
+          size_t& position = done[static_cast<size_t>(chunk.sequence)];
+          for (size_t i = 0; i < chunk.ids.size(); ++i, ++position)
+            ASSERT_TRUE(same_bits(rows[next++], alone[position])) << "row " << position;
+        }
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, DecoderGoldenTest, testing::ValuesIn(kFamilies),
                          [](const auto& family) { return family.param; });
 
