@@ -218,7 +218,9 @@ Linear Params::reordered_linear(std::string_view name, std::string_view source_n
 
 Linear Params::tied_linear(std::string_view name, const Shape& shape) const {
   Linear linear;
+  const size_t known_problems = list_->problems.size();
   linear.weight = find(found_as(name), shape);
+  list_->problems.resize(known_problems);  // what is wrong with it was noted the first time
   linear.format = {.dtype = linear.weight.dtype};
   linear.parts = {{.name = std::string(name), .rows = shape[0]}};
   ops_->prepare(linear);

@@ -283,6 +283,13 @@ TEST(DecoderParamsTest, ATiedLinearIsNoParameterOfItsOwn) {
   EXPECT_EQ(head.out_features(), 6);
   EXPECT_FALSE(head.bias.has_value());
   EXPECT_EQ(list.parameters.size(), 1u);
+
+  const MemorySource nothing(WeightNaming::kCheckpoint);
+  ParameterList missing;
+  const Params absent(nothing, ops, missing);
+  absent.table("weight", {6, 2});
+  absent.tied_linear("weight", {6, 2});
+  EXPECT_THAT(missing.problems, ElementsAre("missing: weight [6, 2]"));
 }
 
 TEST(DecoderParamsTest, TensorsAreIgnoredByPrefixOrSuffix) {
