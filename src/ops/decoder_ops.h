@@ -1,6 +1,8 @@
 // DecoderOps: what decoders compute row by row beside their products.
 #pragma once
 
+#include <vector>
+
 #include "config/model_config.h"
 #include "ops/batch.h"
 #include "ops/linear.h"
