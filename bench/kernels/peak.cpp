@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <random>
 #include <thread>
 
 #include "base/error.h"
+#include "tensor/buffer.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -51,9 +53,48 @@ __attribute__((target("avx2,fma"), noipa)) float fma_loop_256() {
   for (const __m256& x : sum) result += _mm256_cvtss_f32(x);
   return result;
 }
+
+__attribute__((target("avx2"), noipa)) int64_t read_memory(const char* p, int64_t bytes) {
+  __m256i sum[4] = {};
+  for (const char* end = p + bytes; p < end; p += 128) {
+    for (int j = 0; j < 4; ++j)
+      sum[j] = _mm256_xor_si256(sum[j],
+                                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32 * j)));
+  }
+  const __m256i all =
+      _mm256_xor_si256(_mm256_xor_si256(sum[0], sum[1]), _mm256_xor_si256(sum[2], sum[3]));
+  return _mm256_extract_epi64(all, 0);
+}
+#else
+__attribute__((noipa)) int64_t read_memory(const char* p, int64_t bytes) {
+  int64_t sum = 0;
+  for (int64_t i = 0; i < bytes; i += 8) sum ^= *reinterpret_cast<const int64_t*>(p + i);
+  return sum;
+}
 #endif
 
 }  // namespace
+
+double read_bandwidth(ThreadPool& pool) {
+  constexpr int64_t kBytes = int64_t{512} << 20;  // beyond the last cache
+  static const Buffer memory = [] {
+    Buffer buffer = Buffer::host(kBytes);
+    std::memset(buffer.data(), 1, kBytes);
+    return buffer;
+  }();
+  double best = 0.0;
+  for (int run = 0; run < 5; ++run) {
+    const double begin = now();
+    pool.run([&](int thread) {
+      const PartitionRange mine = partition(kBytes / 4096, pool.num_threads(), thread);
+      benchmark::DoNotOptimize(
+          read_memory(static_cast<const char*>(memory.data()) + mine.begin * 4096,
+                      (mine.end - mine.begin) * 4096));
+    });
+    best = std::max(best, kBytes / (now() - begin));
+  }
+  return best;
+}
 
 double fma_peak(ThreadPool& pool, cpu::Isa isa) {
   double best = 0.0;

@@ -16,6 +16,10 @@ namespace millrace::bench {
 // a millisecond: clocks change with load, so it is taken beside each benchmark.
 double fma_peak(ThreadPool& pool, cpu::Isa isa);
 
+// Bytes per second that all threads of the pool read at once from memory that no cache holds. The
+// best of some runs.
+double read_bandwidth(ThreadPool& pool);
+
 // As many threads as the machine has, or MILLRACE_BENCH_THREADS.
 int num_threads();
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "checkpoint/source.h"
 #include "models/registry.h"
 #include "ops/cuda_backend.h"
@@ -76,7 +77,7 @@ BuildResult build_engine(const BuildConfig& config, const std::filesystem::path&
                 "serve it, or build from the checkpoint");
   }
   // A model that cannot be built is refused before its weights are fetched.
-  find_model(ModelConfig::from_hf(read_config_texts(directory), directory.string()).architecture);
+  require_supported(ModelConfig::from_hf(read_config_texts(directory), directory.string()));
   directory = checkpoint->fetch(fetching);
   report("plan", 0, 0);
   const ModelFiles files = open_hf_directory(directory);
@@ -84,6 +85,7 @@ BuildResult build_engine(const BuildConfig& config, const std::filesystem::path&
   const CheckpointSource source(files.weights, files.naming);
   const StepLimits limits = step_limits(model, config);
   const ModelPlan plan = plan_model(model, limits, source, cpu_target(config.dtype, model.dtype));
+  for (const std::string& warning : plan.warnings) log::warn("{}", warning);
 
   std::vector<cuda::KernelArchive> kernels =
       compile_targets(model, config, source, config.targets, progress);

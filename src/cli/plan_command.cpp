@@ -111,6 +111,7 @@ json::object to_json(const ModelPlan& plan, const ModelConfig& model) {
           {"max_seq_len", plan.limits.max_seq_len},
           {"max_num_sequences", plan.limits.max_num_sequences},
           {"max_num_tokens", plan.limits.max_num_tokens},
+          {"kv_bytes_per_token", plan.kv_cache.bytes_per_token(plan.precision.hidden)},
           {"profiles", std::move(profiles)}};
 }
 
@@ -121,6 +122,11 @@ void print_table(const ModelPlan& plan, const ModelConfig& model) {
              plan.limits.max_seq_len, plan.limits.max_num_sequences, plan.limits.max_num_tokens);
   fmt::print("memory on the CPU: {} of activations at most, products in {}\n\n",
              human_bytes(plan.activation_bytes()), to_string(plan.precision.product));
+  if (!plan.kv_cache.groups.empty()) {
+    fmt::print("keys and values: {} a token\n\n",
+               human_bytes(plan.kv_cache.bytes_per_token(plan.precision.hidden)));
+  }
+  for (const std::string& warning : plan.warnings) fmt::print("{}\n\n", warning);
   fmt::print("{:<22} {:>9} {:>8} {:>5} {:>12} {:>14} {:>16}\n", "step", "sequences", "tokens",
              "ops", "activations", "FLOPs", "FLOPs per token");
   for (const TracedProfile& profile : plan.profiles) {

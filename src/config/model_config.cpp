@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "config/hf_decoder.h"
 
 namespace millrace {
 
@@ -40,20 +41,6 @@ class ConfigText {
   json::value value_;
   bool present_ = false;
 };
-
-ActivationFunction activation_function(const json::Reader& config) {
-  const std::string name = config.string("hidden_act").value_or("gelu");
-  if (name == "gelu") return ActivationFunction::kGelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast")
-    return ActivationFunction::kGeluTanh;
-  if (name == "relu") return ActivationFunction::kRelu;
-  if (name == "silu" || name == "swish") return ActivationFunction::kSilu;
-  if (name == "tanh") return ActivationFunction::kTanh;
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("{}: hidden_act \"{}\" is not known; allowed: gelu, gelu_new, "
-                          "gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh",
-                          config.what(), name));
-}
 
 DType checkpoint_dtype(const json::Reader& config) {
   auto name = config.string("dtype");              // since transformers 5
@@ -219,6 +206,20 @@ int64_t input_limit(const ConfigTexts& texts, const std::string& where, const Mo
 
 }  // namespace
 
+ActivationFunction activation_function(const json::Reader& config, std::string_view key,
+                                       const std::string& name) {
+  if (name == "gelu") return ActivationFunction::kGelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast")
+    return ActivationFunction::kGeluTanh;
+  if (name == "relu") return ActivationFunction::kRelu;
+  if (name == "silu" || name == "swish") return ActivationFunction::kSilu;
+  if (name == "tanh") return ActivationFunction::kTanh;
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("{}: {} \"{}\" is not known; allowed: gelu, gelu_new, "
+                          "gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh",
+                          config.what(), key, name));
+}
+
 std::string_view to_string(ActivationFunction function) {
   switch (function) {
     case ActivationFunction::kNone: return "none";
@@ -245,6 +246,8 @@ const std::vector<std::string>& hf_config_files() {
                                                  "modules.json",
                                                  "sentence_bert_config.json",
                                                  "config_sentence_transformers.json",
+                                                 "generation_config.json",
+                                                 "chat_template.jinja",
                                                  "tokenizer_config.json",
                                                  "special_tokens_map.json"};
   return files;
@@ -284,6 +287,10 @@ ModelConfig ModelConfig::from_hf(const ConfigTexts& texts, const std::string& wh
   config.architecture = architecture_name(hf);
   config.model_type = hf.string("model_type").value_or("");
   config.dtype = checkpoint_dtype(hf);
+  if (is_decoder_architecture(config.architecture)) {
+    read_decoder(hf, config);
+    return config;
+  }
   config.vocab_size = hf.require_integer("vocab_size", 1, kMaxVocab);
   config.type_vocab_size =
       hf.has("type_vocab_size") ? hf.require_integer("type_vocab_size", 1, kMaxVocab) : 2;
@@ -297,7 +304,8 @@ ModelConfig ModelConfig::from_hf(const ConfigTexts& texts, const std::string& wh
             fmt::format("{} does not divide hidden_size {}", config.num_heads, config.hidden_size));
   }
   config.head_dim = config.hidden_size / config.num_heads;
-  config.hidden_act = activation_function(hf);
+  config.hidden_act =
+      activation_function(hf, "hidden_act", hf.string("hidden_act").value_or("gelu"));
   config.norm_eps = layer_norm_eps(hf);
   const std::string positions = hf.string("position_embedding_type").value_or("absolute");
   if (positions != "absolute") {

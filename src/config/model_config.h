@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "config/decoder_config.h"
 #include "tensor/dtype.h"
 
 namespace millrace {
@@ -44,6 +45,8 @@ struct ModelConfig {
   std::map<std::string, std::string> prompts;  // texts that are put before an input, by name
   std::string default_prompt_name;             // for requests that name none; empty: no prompt
   bool pools_prompt = true;                    // the prompt's tokens count in the pooling
+
+  std::optional<DecoderConfig> decoder;  // of a model that generates text
 
   bool is_classifier() const { return !labels.empty(); }
 

@@ -9,9 +9,10 @@ namespace millrace {
 
 // Views into the arena of the ops; valid until the next step.
 struct Output {
-  Tensor hidden;                  // [num_tokens, hidden], the last layer's rows
+  Tensor hidden;  // [num_tokens, hidden], the last layer's rows; of a decoder normalised
   std::optional<Tensor> vectors;  // [num_sequences, hidden] F32, of an embedder
-  std::optional<Tensor> logits;   // [num_sequences, num_labels] F32, of a classifier
+  // F32: [num_sequences, num_labels] of a classifier, [logits_rows, vocab] of a decoder.
+  std::optional<Tensor> logits;
 };
 
 class Model {
@@ -20,6 +21,14 @@ class Model {
 
   // Rows of one sequence never influence another's. The ops must be those of construction.
   virtual Output forward(Ops& ops, const Batch& batch) const = 0;
+
+  // What the ops must have been given by allocate_kv_cache() before a step. Empty: nothing.
+  virtual const KvCacheSpec& kv_cache_spec() const;
 };
+
+inline const KvCacheSpec& Model::kv_cache_spec() const {
+  static const KvCacheSpec nothing;
+  return nothing;
+}
 
 }  // namespace millrace

@@ -45,14 +45,21 @@ int64_t ParameterList::bytes() const {
   return total;
 }
 
-void ParameterList::require_complete(const WeightSource& source,
-                                     const std::vector<std::string>& ignorable) const {
+std::vector<std::string> ParameterList::all_problems(
+    const WeightSource& source, const std::vector<std::string>& ignorable) const {
   std::vector<std::string> found = problems;
   for (const std::string& name : source.names()) {
-    const bool ignored = std::ranges::any_of(
-        ignorable, [&](const std::string& prefix) { return name.starts_with(prefix); });
+    const bool ignored = std::ranges::any_of(ignorable, [&](const std::string& rule) {
+      return rule.starts_with('*') ? name.ends_with(rule.substr(1)) : name.starts_with(rule);
+    });
     if (!used.contains(name) && !ignored) found.push_back(fmt::format("unexpected: {}", name));
   }
+  return found;
+}
+
+void ParameterList::require_complete(const WeightSource& source,
+                                     const std::vector<std::string>& ignorable) const {
+  const std::vector<std::string> found = all_problems(source, ignorable);
   if (found.empty()) return;
   std::string text =
       fmt::format("the weights do not fit the model's config ({} problems):", found.size());
@@ -103,22 +110,18 @@ Tensor Params::find(const std::string& name, const Shape& shape) const {
   return *found;
 }
 
-Parameter Params::gather(std::string_view merged, const std::vector<LinearPart>& parts,
-                         std::string_view leaf, int64_t columns) const {
-  const auto shape_of = [&](int64_t rows) { return columns ? Shape{rows, columns} : Shape{rows}; };
-  int64_t rows = 0;
-  for (const LinearPart& part : parts) rows += part.rows;
+template <typename Found>
+Parameter Params::gather(std::string_view merged, int64_t rows, const Leaf& leaf,
+                         const Found& found) const {
   const size_t known_problems = list_->problems.size();
   Parameter parameter;
-  parameter.name = fmt::format("{}.{}", canonical(merged), leaf);
-  parameter.shape = shape_of(rows);
+  parameter.name = fmt::format("{}.{}", canonical(merged), leaf.name);
+  parameter.shape = leaf.columns ? Shape{rows, leaf.columns} : Shape{rows};
   if (source_->naming() == WeightNaming::kCanonical) {
-    parameter.parts.push_back(find(fmt::format("{}.{}", found_as(merged), leaf), parameter.shape));
+    parameter.parts.push_back(
+        find(fmt::format("{}.{}", found_as(merged), leaf.name), parameter.shape));
   } else {
-    for (const LinearPart& part : parts) {
-      parameter.parts.push_back(
-          find(fmt::format("{}.{}", found_as(part.name), leaf), shape_of(part.rows)));
-    }
+    parameter.parts = found(leaf);
   }
   parameter.format.dtype = parameter.parts.front().dtype;
   // A stand-in has a type of its own, which is no further problem.
@@ -130,6 +133,24 @@ Parameter Params::gather(std::string_view merged, const std::vector<LinearPart>&
   }
   list_->parameters.push_back(parameter);
   return parameter;
+}
+
+template <typename Found>
+Linear Params::make_linear(std::string_view merged, const std::vector<LinearPart>& parts,
+                           int64_t in_features, Bias with_bias, const Found& found) const {
+  int64_t rows = 0;
+  for (const LinearPart& part : parts) rows += part.rows;
+  const Parameter weight = gather(merged, rows, {.name = "weight", .columns = in_features}, found);
+  Buffer weight_memory;
+  Buffer bias_memory;
+  Linear linear;
+  linear.weight = stack_rows(weight, weight_memory);
+  if (with_bias == Bias::kYes)
+    linear.bias = stack_rows(gather(merged, rows, {.name = "bias"}, found), bias_memory);
+  linear.format = weight.format;
+  linear.parts = parts;
+  ops_->prepare(linear);
+  return linear;
 }
 
 Tensor Params::tensor(std::string_view name, const Shape& shape) const {
@@ -148,21 +169,60 @@ LayerNorm Params::layer_norm(std::string_view name, int64_t features, float eps)
           .eps = eps};
 }
 
-Linear Params::linear(std::string_view name, int64_t out_features, int64_t in_features) const {
-  return merged_linear(name, {{.name = std::string(name), .rows = out_features}}, in_features);
+Tensor Params::table(std::string_view name, const Shape& shape) const {
+  const Tensor found = find(found_as(name), shape);
+  list_->parameters.push_back({.name = canonical(name),
+                               .shape = shape,
+                               .format = {.dtype = found.dtype},
+                               .parts = {found}});
+  return ops_->place_table(found);
+}
+
+RmsNorm Params::rms_norm(std::string_view name, int64_t features, float eps, float offset) const {
+  return {.weight = (*this / name).tensor("weight", {features}), .eps = eps, .offset = offset};
+}
+
+Linear Params::linear(std::string_view name, int64_t out_features, int64_t in_features,
+                      Bias bias) const {
+  return merged_linear(name, {{.name = std::string(name), .rows = out_features}}, in_features,
+                       bias);
 }
 
 Linear Params::merged_linear(std::string_view name, const std::vector<LinearPart>& parts,
-                             int64_t in_features) const {
-  const Parameter weight = gather(name, parts, "weight", in_features);
-  const Parameter bias = gather(name, parts, "bias", 0);
-  Buffer weight_memory;
-  Buffer bias_memory;
+                             int64_t in_features, Bias bias) const {
+  return make_linear(name, parts, in_features, bias, [&](const Leaf& leaf) {
+    std::vector<Tensor> found;
+    for (const LinearPart& part : parts) {
+      found.push_back(find(fmt::format("{}.{}", found_as(part.name), leaf.name),
+                           leaf.columns ? Shape{part.rows, leaf.columns} : Shape{part.rows}));
+    }
+    return found;
+  });
+}
+
+Linear Params::reordered_linear(std::string_view name, std::string_view source_name,
+                                const std::vector<RowRange>& order, int64_t in_features,
+                                Bias bias) const {
+  int64_t rows = 0;
+  for (const RowRange& range : order) rows += range.end - range.begin;
+  const std::vector<LinearPart> parts = {{.name = std::string(name), .rows = rows}};
+  return make_linear(name, parts, in_features, bias, [&](const Leaf& leaf) {
+    const Tensor whole = find(fmt::format("{}.{}", found_as(source_name), leaf.name),
+                              leaf.columns ? Shape{rows, leaf.columns} : Shape{rows});
+    if (!whole.data) return std::vector<Tensor>{whole};
+    std::vector<Tensor> found;
+    for (const RowRange& range : order) found.push_back(whole.slice_rows(range.begin, range.end));
+    return found;
+  });
+}
+
+Linear Params::tied_linear(std::string_view name, const Shape& shape) const {
   Linear linear;
-  linear.weight = stack_rows(weight, weight_memory);
-  linear.bias = stack_rows(bias, bias_memory);
-  linear.format = weight.format;
-  linear.parts = parts;
+  const size_t known_problems = list_->problems.size();
+  linear.weight = find(found_as(name), shape);
+  list_->problems.resize(known_problems);  // what is wrong with it was noted the first time
+  linear.format = {.dtype = linear.weight.dtype};
+  linear.parts = {{.name = std::string(name), .rows = shape[0]}};
   ops_->prepare(linear);
   return linear;
 }

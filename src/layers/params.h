@@ -31,10 +31,23 @@ struct ParameterList {
   int64_t numel() const;
   int64_t bytes() const;
 
-  // Throws one Error{kCorrupt} that lists every problem, and every name of the source that no
-  // parameter used and no prefix of `ignorable` covers.
+  // Every problem, and every name of the source that no parameter used and that `ignorable` does
+  // not cover: prefixes, or suffixes after a "*".
+  std::vector<std::string> all_problems(const WeightSource& source,
+                                        const std::vector<std::string>& ignorable) const;
+
+  // Throws one Error{kCorrupt} that lists them all.
   void require_complete(const WeightSource& source,
                         const std::vector<std::string>& ignorable) const;
+};
+
+// Whether a Linear has a bias.
+enum class Bias : bool { kNo, kYes };
+
+// Rows [begin, end) of a weight of the checkpoint.
+struct RowRange {
+  int64_t begin = 0;
+  int64_t end = 0;
 };
 
 // Copyable; `source`, `ops` and `list` outlive it. A weight that is not there is noted in the list
@@ -53,12 +66,22 @@ class Params {
   bool has(std::string_view name) const;  // the source holds a tensor or a module of this name here
 
   Tensor tensor(std::string_view name, const Shape& shape) const;
+  Tensor table(std::string_view name, const Shape& shape) const;  // for embed_tokens()
   LayerNorm layer_norm(std::string_view name, int64_t features, float eps) const;
-  Linear linear(std::string_view name, int64_t out_features, int64_t in_features) const;
+  RmsNorm rms_norm(std::string_view name, int64_t features, float eps, float offset) const;
+  Linear linear(std::string_view name, int64_t out_features, int64_t in_features,
+                Bias bias = Bias::kYes) const;
 
   // One Linear `name` from several of the checkpoint, stacked along the output.
   Linear merged_linear(std::string_view name, const std::vector<LinearPart>& parts,
-                       int64_t in_features) const;
+                       int64_t in_features, Bias bias = Bias::kYes) const;
+
+  // One Linear `name` from the checkpoint's `found_as`, its rows in another order.
+  Linear reordered_linear(std::string_view name, std::string_view found_as,
+                          const std::vector<RowRange>& order, int64_t in_features, Bias bias) const;
+
+  // A Linear over the matrix `name`, which is a parameter already.
+  Linear tied_linear(std::string_view name, const Shape& shape) const;
 
  private:
   std::string canonical(std::string_view name) const { return canonical_ + std::string(name); }
@@ -66,9 +89,18 @@ class Params {
 
   // The tensor, or a stand-in and a problem.
   Tensor find(const std::string& name, const Shape& shape) const;
-  // Looks for the merged name or for each part, and notes the parameter.
-  Parameter gather(std::string_view merged, const std::vector<LinearPart>& parts,
-                   std::string_view leaf, int64_t columns) const;
+  // `found` answers for a leaf ("weight", "bias") with the rows of a checkpoint that make it up; an
+  // engine has them under `merged` as they are. Notes the parameter.
+  struct Leaf {
+    std::string_view name;
+    int64_t columns = 0;  // 0: a vector
+  };
+  template <typename Found>
+  Parameter gather(std::string_view merged, int64_t rows, const Leaf& leaf,
+                   const Found& found) const;
+  template <typename Found>
+  Linear make_linear(std::string_view merged, const std::vector<LinearPart>& parts,
+                     int64_t in_features, Bias bias, const Found& found) const;
 
   const WeightSource* source_;
   Ops* ops_;

@@ -1,4 +1,4 @@
-// Profiles of an encoder, traced.
+// Profiles of encoders and decoders, traced.
 #include "models/plan.h"
 
 #include <algorithm>
@@ -31,6 +31,61 @@ std::vector<Profile> encoder_profiles(const StepLimits& limits) {
       {.name = "one longest sequence", .lengths = {limits.max_seq_len}},
       {.name = "one short text", .lengths = {std::min<int64_t>(8, limits.max_seq_len)}},
   };
+}
+
+// Prefill and decode share steps: as many sequences as there can be, one of them with all the rows
+// that the others leave.
+std::vector<Profile> decoder_profiles(const StepLimits& limits) {
+  const int64_t most = std::min(limits.max_num_sequences, limits.max_num_tokens);
+  const int64_t longest = limits.max_seq_len;
+  const auto ones = std::vector<int64_t>(static_cast<size_t>(most), 1);
+  const auto full = std::vector<int64_t>(static_cast<size_t>(most), longest);
+  std::vector<int64_t> mixed = ones;
+  int64_t left = limits.max_num_tokens - most;
+  for (int64_t& rows : mixed) {
+    const int64_t more = std::min(left, longest - 1);
+    rows += more;
+    left -= more;
+  }
+  const int64_t chunk = std::min(limits.max_num_tokens, longest);
+  return {
+      {.name = "mixed, most tokens", .lengths = mixed, .keys = full},
+      {.name = "one prefill chunk", .lengths = {chunk}, .keys = {chunk}},
+      {.name = "decode, most sequences", .lengths = ones, .keys = full},
+      {.name = "decode, one sequence", .lengths = {1}, .keys = {std::min<int64_t>(1024, longest)}},
+  };
+}
+
+// A step of a profile.
+Batch batch_of(const Profile& profile, const KvCacheSpec& kv, int64_t block_size) {
+  if (kv.groups.empty()) return Batch::of_lengths(profile.lengths);
+  std::vector<SequenceLength> sequences;
+  for (size_t i = 0; i < profile.lengths.size(); ++i)
+    sequences.push_back({.rows = profile.lengths[i], .keys = profile.keys[i]});
+  return decoder_batch(sequences, kv.groups.size(), block_size);
+}
+
+[[noreturn]] void refuse_assumed(const ModelConfig& config,
+                                 const std::vector<std::string>& tensors) {
+  const std::vector<std::string>& keys = config.decoder->unknown_keys;
+  std::string text = fmt::format(
+      "architecture {} is not known, and it does not fit a Llama: {} keys of config.json are not "
+      "understood, {} tensors do not find their place",
+      config.architecture, keys.size(), tensors.size());
+  for (const std::string& key : keys) text += "\n  config.json: " + key;
+  for (const std::string& problem : tensors) text += "\n  " + problem;
+  throw Error(ErrorCode::kUnsupported, text, "docs/adding_a_model.md says how a model is added");
+}
+
+// What a decoder of an unknown name must meet, so that taking it for a Llama is more than a guess.
+void check_assumed(ModelPlan& plan, const ModelConfig& config, const WeightSource& source,
+                   const ModelEntry& entry) {
+  const std::vector<std::string> tensors = plan.parameters.all_problems(source, entry.ignorable);
+  if (!config.decoder->unknown_keys.empty() || !tensors.empty()) refuse_assumed(config, tensors);
+  plan.warnings.push_back(fmt::format(
+      "architecture {} is not known; its tensors and config fit a Llama, and it is run as one: "
+      "compare its answers with those of its own code before you rely on them",
+      config.architecture));
 }
 
 }  // namespace
@@ -88,24 +143,54 @@ std::vector<cuda::KernelInstance> ModelPlan::kernels() const {
 StepLimits step_limits(const ModelConfig& model, const BuildConfig& build) {
   const int64_t max_seq_len =
       std::min(model.max_input_tokens, build.max_seq_len.value_or(model.max_input_tokens));
+  if (model.decoder) {  // prompts are cut into steps
+    return {.max_num_tokens = build.max_num_tokens,
+            .max_num_sequences = std::min(build.max_batch_size, build.max_num_tokens),
+            .max_seq_len = max_seq_len};
+  }
   return {.max_num_tokens = std::max(build.max_num_tokens, max_seq_len),
           .max_num_sequences = build.max_batch_size,
           .max_seq_len = max_seq_len};
 }
 
+void require_supported(const ModelConfig& config) {
+  if (find_model(config.architecture).assumed && !config.decoder->unknown_keys.empty())
+    refuse_assumed(config, {});
+}
+
+std::unique_ptr<Model> make_model(const Params& params, const ModelConfig& config,
+                                  const StepLimits& limits) {
+  ModelConfig limited = config;
+  limited.max_input_tokens = limits.max_seq_len;
+  return find_model(config.architecture).make(params, limited);
+}
+
 ModelPlan plan_model(const ModelConfig& config, const StepLimits& limits,
                      const WeightSource& source, const Target& target) {
   const ModelEntry& entry = find_model(config.architecture);
+  if (config.decoder && target.device.kind != DeviceKind::kCpu) {
+    throw Error(ErrorCode::kUnsupported, "text generation does not run on a GPU yet",
+                "serve it with --device cpu, build it with --target cpu");
+  }
   ModelPlan plan{.limits = limits, .precision = target.precision};
   TraceOps construction(target.device, target.precision, target.arch);
-  const auto model = entry.make(Params(source, construction, plan.parameters), config);
-  plan.parameters.require_complete(source, entry.ignorable);
+  const auto model = make_model(Params(source, construction, plan.parameters), config, limits);
+  if (entry.assumed) {
+    check_assumed(plan, config, source, entry);
+  } else {
+    plan.parameters.require_complete(source, entry.ignorable);
+  }
   plan.placed_bytes = construction.placed_bytes();
   plan.loading = construction.traced();
-  for (Profile& profile : encoder_profiles(limits)) {
+  plan.kv_cache = model->kv_cache_spec();
+  // One block is enough for a trace, which has no values to keep apart.
+  const KvCacheSize blocks{.num_blocks = std::vector<int64_t>(plan.kv_cache.groups.size(), 1)};
+  for (Profile& profile : config.decoder ? decoder_profiles(limits) : encoder_profiles(limits)) {
     TraceOps ops(target.device, target.precision, target.arch);
-    const Output output = model->forward(ops, Batch::of_lengths(profile.lengths));
-    ops.as_input(output.hidden, {.dtype = DType::kF32});  // answers of a vector per token
+    ops.allocate_kv_cache(plan.kv_cache, blocks);
+    const Output output = model->forward(ops, batch_of(profile, plan.kv_cache, blocks.block_size));
+    if (!config.decoder)
+      ops.as_input(output.hidden, {.dtype = DType::kF32});  // answers of a vector per token
     plan.profiles.push_back({.profile = std::move(profile),
                              .activation_bytes = ops.arena().peak(),
                              .ops = ops.traced()});

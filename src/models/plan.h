@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/build_config.h"
+#include "layers/model.h"
 #include "layers/params.h"
 #include "ops/trace/trace_ops.h"
 
@@ -15,6 +16,7 @@ namespace millrace {
 struct Profile {
   std::string name;              // "full", "one short text", ...
   std::vector<int64_t> lengths;  // tokens of each sequence
+  std::vector<int64_t> keys;     // of a decoder: what each sequence sees, its tokens included
 };
 
 struct TracedProfile {
@@ -29,7 +31,7 @@ struct TracedProfile {
 // The largest steps that an engine admits, and small ones that show latency.
 struct StepLimits {
   int64_t max_num_tokens = 0;     // of a step
-  int64_t max_num_sequences = 0;  // of a step
+  int64_t max_num_sequences = 0;  // of a step; of a decoder also rows that want logits
   int64_t max_seq_len = 0;        // of a sequence
   // What a step aims at where more is no faster: the next step comes sooner. 0: max_num_tokens.
   int64_t preferred_num_tokens = 0;
@@ -42,6 +44,8 @@ struct ModelPlan {
   int64_t placed_bytes = 0;       // of the parameters in the types that they are computed in
   std::vector<TracedOp> loading;  // what placing the parameters launches on a GPU
   std::vector<TracedProfile> profiles;
+  KvCacheSpec kv_cache;               // empty of models that keep nothing between steps
+  std::vector<std::string> warnings;  // what somebody should know before trusting the model
 
   int64_t activation_bytes() const;  // that suffice for every profile: what the arena is given
 
@@ -65,6 +69,13 @@ cuda::Arch require_arch(const std::string& name);
 
 // What the settings and the checkpoint allow together.
 StepLimits step_limits(const ModelConfig& model, const BuildConfig& build);
+
+// Refuses what its config alone shows to be no model of ours. Throws Error{kUnsupported}.
+void require_supported(const ModelConfig& config);
+
+// A model whose sequences are at most limits.max_seq_len long.
+std::unique_ptr<Model> make_model(const Params& params, const ModelConfig& config,
+                                  const StepLimits& limits);
 
 // Constructs the model on the trace ops over `source` and traces every profile. Throws Error that
 // lists all missing, misshaped and unexpected tensors.

@@ -13,13 +13,15 @@ namespace millrace {
 struct ModelEntry {
   std::vector<std::string> architectures;  // as config.json names it; the first is its own name
   std::unique_ptr<Model> (*make)(const Params&, const ModelConfig&) = nullptr;
-  std::vector<std::string>
-      ignorable;  // prefixes of checkpoint tensors that this model has no use for
+  // Checkpoint tensors that this model has no use for: prefixes, or suffixes after a "*".
+  std::vector<std::string> ignorable;
+  bool assumed = false;  // a decoder of an unknown name, taken for a Llama
 };
 
 const std::vector<ModelEntry>& model_registry();
 
-// Throws Error{kUnsupported} that names the supported architectures.
+// An unknown *ForCausalLM is found as an assumed one. Throws Error{kUnsupported} that names the
+// supported architectures.
 const ModelEntry& find_model(const std::string& architecture);
 
 }  // namespace millrace

@@ -34,10 +34,20 @@ void Batch::append(std::span<const int32_t> ids, std::span<const int32_t> type_i
   cu_seqlens.push_back(static_cast<int32_t>(token_ids.size()));
 }
 
+void Batch::append_rows(std::span<const int32_t> ids, int64_t first_position) {
+  CHECK(!ids.empty() && first_position >= 0, "{} ids from {}", ids.size(), first_position);
+  CHECK(token_ids.size() + ids.size() <= INT32_MAX);
+  token_ids.insert(token_ids.end(), ids.begin(), ids.end());
+  for (size_t i = 0; i < ids.size(); ++i)
+    position_ids.push_back(static_cast<int32_t>(first_position + static_cast<int64_t>(i)));
+  cu_seqlens.push_back(static_cast<int32_t>(token_ids.size()));
+  kv_lengths.push_back(position_ids.back() + 1);
+}
+
 void Batch::clear() {
-  token_ids.clear();
-  token_type_ids.clear();
-  position_ids.clear();
+  for (auto* values : {&token_ids, &token_type_ids, &position_ids, &kv_lengths, &logits_rows})
+    values->clear();
+  kv.clear();
   cu_seqlens.assign(1, 0);
 }
 
@@ -54,6 +64,23 @@ Batch Batch::of_lengths(std::span<const int64_t> lengths) {
     const std::vector<int32_t> zeros(static_cast<size_t>(length), 0);
     batch.append(zeros, zeros);
   }
+  return batch;
+}
+
+Batch decoder_batch(std::span<const SequenceLength> sequences, size_t num_groups,
+                    int64_t block_size) {
+  Batch batch;
+  int64_t width = 0;
+  for (const SequenceLength& sequence : sequences) {
+    const std::vector<int32_t> zeros(static_cast<size_t>(sequence.rows), 0);
+    batch.append_rows(zeros, sequence.keys - sequence.rows);
+    batch.logits_rows.push_back(batch.cu_seqlens.back() - 1);
+    width = std::max(width, (sequence.keys + block_size - 1) / block_size);
+  }
+  KvBatch kv{.block_table = std::vector<int32_t>(sequences.size() * static_cast<size_t>(width), 0),
+             .table_width = width,
+             .slot_mapping = std::vector<int32_t>(batch.token_ids.size(), 0)};
+  batch.kv.assign(num_groups, kv);
   return batch;
 }
 

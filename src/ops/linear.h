@@ -55,6 +55,13 @@ struct LayerNorm {
   float eps = 1e-12f;
 };
 
+// RMS(x) = x / sqrt(mean(x^2) + eps) * (weight + offset), over the last dimension.
+struct RmsNorm {
+  Tensor weight;  // [features]
+  float eps = 1e-6f;
+  float offset = 0.0f;  // 1 where the checkpoint stores weights around 0 (Gemma)
+};
+
 // Tables whose rows are added up to a token's first hidden row. Absent tables have no rows to add.
 struct EmbeddingTables {
   Tensor word;                       // [vocab, hidden]

@@ -5,6 +5,8 @@
 #include <optional>
 
 #include "ops/attention_ops.h"
+#include "ops/cache_ops.h"
+#include "ops/decoder_ops.h"
 #include "ops/dense_ops.h"
 #include "ops/pooling_ops.h"
 
@@ -22,7 +24,11 @@ struct Step {
 };
 
 // A new family of models adds a family of ops; a device implements all of them.
-class Ops : public DenseOps, public AttentionOps, public PoolingOps {
+class Ops : public DenseOps,
+            public AttentionOps,
+            public PoolingOps,
+            public DecoderOps,
+            public CacheOps {
  public:
   // Ops on the rows of `batch`, which is given to each of them.
   using Forward = std::function<StepRows(const Batch&)>;

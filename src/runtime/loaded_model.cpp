@@ -169,6 +169,12 @@ void open_files(LoadedModel& loaded, const fs::path& path, const LoadOptions& op
     loaded.files.build = options.build;
   }
   loaded.config = ModelConfig::from_hf(loaded.files.config_texts, path.string());
+  if (loaded.config.decoder) {
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("{} generates text, which is not served yet", loaded.config.architecture),
+        "millrace build, plan and inspect work on it");
+  }
   if (loaded.files.tokenizer_json.empty()) return;
   const std::string where = (path / "tokenizer.json").string();
   loaded.tokenizer =
@@ -240,7 +246,7 @@ std::unique_ptr<LoadedModel> LoadedModel::open(const fs::path& path, const LoadO
                          : make_cpu_ops(*loaded, planned, dtype, limits);
   const auto made = Clock::now();
   ParameterList placed;
-  auto model = find_model(config.architecture).make(Params(*source, *ops, placed), config);
+  auto model = make_model(Params(*source, *ops, placed), config, limits);
   ops->finish_loading();
   loaded->runner = std::make_unique<ModelRunner>(std::move(ops), std::move(model));
   loaded->times = {.open = opened - begin, .device = made - opened, .place = Clock::now() - made};

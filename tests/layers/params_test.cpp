@@ -248,5 +248,58 @@ TEST_F(ParamsTest, APlainLinearKeepsItsName) {
   EXPECT_THAT(parameter_names(list_), ElementsAre("output.dense.weight", "output.dense.bias"));
 }
 
+TEST(DecoderParamsTest, ReordersRowsOfACheckpointAndFindsThemInOrderInAnEngine) {
+  MemorySource checkpoint(WeightNaming::kCheckpoint);
+  checkpoint.add("a.wqkv.weight", {6, 1});
+  RecordingOps ops;
+  ParameterList list;
+  const std::vector<RowRange> order = {{4, 6}, {0, 1}, {1, 4}};
+  (Params(checkpoint, ops, list) / "a").reordered_linear("qkv", "wqkv", order, 1, Bias::kNo);
+  EXPECT_THAT(list.problems, IsEmpty());
+  ASSERT_EQ(list.parameters.size(), 1u);
+  EXPECT_EQ(list.parameters[0].name, "a.qkv.weight");
+  std::vector<int> first_bytes;
+  for (const Tensor& part : list.parameters[0].parts)
+    for (size_t row = 0; row < static_cast<size_t>(part.rows()); ++row)
+      first_bytes.push_back(static_cast<int>(part.as<std::byte>()[4 * row]));
+  EXPECT_THAT(first_bytes, ElementsAre(16, 20, 0, 4, 8, 12));
+
+  MemorySource engine(WeightNaming::kCanonical);
+  engine.add("a.qkv.weight", {6, 1});
+  ParameterList found;
+  (Params(engine, ops, found) / "a").reordered_linear("qkv", "wqkv", order, 1, Bias::kNo);
+  EXPECT_THAT(found.problems, IsEmpty());
+  EXPECT_EQ(found.parameters[0].parts.size(), 1u);
+}
+
+TEST(DecoderParamsTest, ATiedLinearIsNoParameterOfItsOwn) {
+  MemorySource source(WeightNaming::kCheckpoint);
+  source.add("embed.weight", {6, 2});
+  RecordingOps ops;
+  ParameterList list;
+  const Params p = Params(source, ops, list) / "embed";
+  p.table("weight", {6, 2});
+  const Linear head = p.tied_linear("weight", {6, 2});
+  EXPECT_EQ(head.out_features(), 6);
+  EXPECT_FALSE(head.bias.has_value());
+  EXPECT_EQ(list.parameters.size(), 1u);
+
+  const MemorySource nothing(WeightNaming::kCheckpoint);
+  ParameterList missing;
+  const Params absent(nothing, ops, missing);
+  absent.table("weight", {6, 2});
+  absent.tied_linear("weight", {6, 2});
+  EXPECT_THAT(missing.problems, ElementsAre("missing: weight [6, 2]"));
+}
+
+TEST(DecoderParamsTest, TensorsAreIgnoredByPrefixOrSuffix) {
+  MemorySource source(WeightNaming::kCheckpoint);
+  source.add("layers.0.rotary.inv_freq", {2});
+  source.add("old.weight", {2});
+  source.add("inv_freq.weight", {2});
+  EXPECT_THAT(ParameterList().all_problems(source, {"old.", "*.inv_freq"}),
+              ElementsAre("unexpected: inv_freq.weight"));
+}
+
 }  // namespace
 }  // namespace millrace

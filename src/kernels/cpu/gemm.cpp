@@ -17,6 +17,8 @@ namespace {
 
 // Panels are only split when that saves a tenth.
 constexpr int64_t kLeastGain = 10;
+// Weights from this size on, bytes, are not in a cache when their turn comes again.
+constexpr int64_t kUncachedBytes = 4 * 1024 * 1024;
 // Products of fewer steps (row, panel, k) than this are done before another thread is awake.
 constexpr int64_t kLeastSharedWork = 4096;
 
@@ -105,8 +107,11 @@ void gemm(const Kernels& kernels, ThreadPool& pool, const GemmArgs& args) {
   if (args.m == 0) return;
   const ProductKernel& kernel = product_kernel(kernels, args.weight.dtype);
   const int64_t panels = ceil_div(args.weight.n, kernel.panel.width);
+  ProductCost cost = kernel.cost;
+  if (args.weight.n * args.weight.k * size_of(args.weight.dtype) >= kUncachedBytes)
+    cost.panel = cost.uncached_panel;
   const GemmPartition parts =
-      best_partition(args.m, panels, args.weight.k, kernel.cost, pool.num_threads());
+      best_partition(args.m, panels, args.weight.k, cost, pool.num_threads());
   const auto work = [&](int64_t thread) {
     if (thread >= parts.row_parts * parts.panel_parts) return;
     const auto rows = partition(args.m, parts.row_parts, thread / parts.panel_parts);

@@ -18,11 +18,12 @@ struct GemmPartition {
 // What a kernel's work takes for each step of k, in units of one row of a full tile; from profiles
 // of bench/embed with steps of 16 to 512 tokens.
 struct ProductCost {
-  int64_t tile_rows = 1;     // of a full tile; a tile's own loads add one unit
-  int64_t row_multiple = 1;  // rows are computed in multiples of this
-  int64_t first_tile = 0;    // added to the first tile of a panel, which prepares it
-  int64_t panel = 13;        // least of a panel: its way from the outer caches
-  int64_t row = 0;           // to prepare a row, once for each thread that uses it
+  int64_t tile_rows = 1;        // of a full tile; a tile's own loads add one unit
+  int64_t row_multiple = 1;     // rows are computed in multiples of this
+  int64_t first_tile = 0;       // added to the first tile of a panel, which prepares it
+  int64_t panel = 13;           // least of a panel: its way from the outer caches
+  int64_t uncached_panel = 40;  // the same from memory, whose rate the threads share
+  int64_t row = 0;              // to prepare a row, once for each thread that uses it
 };
 
 // Rows first, as they keep a thread's activations in its own cache; panels where that saves work,

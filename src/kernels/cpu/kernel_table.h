@@ -4,9 +4,11 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/convert.h"
+#include "kernels/cpu/decoder_rows.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/gemm_partition.h"
 #include "kernels/cpu/norm.h"
+#include "kernels/cpu/paged_kv.h"
 #include "kernels/cpu/pooling.h"
 
 namespace millrace::cpu {
@@ -37,6 +39,17 @@ struct AttentionItem {
   int64_t head = 0;
 };
 
+// Rows of one item of paged attention: row begin + i is query (begin + i) / group of its sequence
+// in head (begin + i) % group of the heads that share the keys of `kv_head`.
+struct PagedAttentionItem {
+  int64_t sequence = 0;
+  int64_t kv_head = 0;
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+inline constexpr int64_t kPagedItemRows = 64;  // at most
+
 // Queries of one item at most; bounds the scratch of a kernel.
 inline constexpr int64_t kMaxItemQueries = 256;
 
@@ -60,6 +73,12 @@ struct Kernels {
   RowsKernel l2_normalize = nullptr;
   RowsKernel softmax = nullptr;
   RowsKernel sigmoid = nullptr;
+  void (*rms_norm)(const RmsNormArgs& args, int64_t row_begin, int64_t row_end) = nullptr;
+  void (*act_and_mul)(const ActAndMulArgs& args, int64_t row_begin, int64_t row_end) = nullptr;
+  void (*scale_and_cap)(const ScaleAndCapArgs& args, int64_t row_begin, int64_t row_end) = nullptr;
+  void (*rope_and_write_kv)(const RopeWriteArgs& args, int64_t row_begin,
+                            int64_t row_end) = nullptr;
+  void (*paged_attention)(const PagedAttentionArgs& args, const PagedAttentionItem& item) = nullptr;
   void (*f32_to_bf16)(const float* x, uint16_t* out, int64_t count) = nullptr;
 };
 

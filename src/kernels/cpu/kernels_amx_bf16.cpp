@@ -55,13 +55,17 @@ struct AmxTiles {
 
 constexpr Kernels make_amx_kernels() {
   Kernels kernels = make_kernels<Vec512>(Isa::kAmxBf16);
-  kernels.gemm_f32 = {
-      .panel = {.width = kSumColumns, .depth = 1, .k_multiple = kTileDepth},
-      .cost = {.tile_rows = kSumRows, .row_multiple = kTileHeight, .first_tile = 32, .row = 1},
-      .run = split_gemm_block};
-  kernels.gemm_bf16 = {.panel = {.width = kSumColumns, .depth = 2, .k_multiple = kTileDepth},
-                       .cost = {.tile_rows = kSumRows, .row_multiple = kTileHeight},
-                       .run = gemm_block<Vec512, AmxTiles, kTileDepth>};
+  kernels.gemm_f32 = {.panel = {.width = kSumColumns, .depth = 1, .k_multiple = kTileDepth},
+                      .cost = {.tile_rows = kSumRows,
+                               .row_multiple = kTileHeight,
+                               .first_tile = 32,
+                               .uncached_panel = 100,
+                               .row = 1},
+                      .run = split_gemm_block};
+  kernels.gemm_bf16 = {
+      .panel = {.width = kSumColumns, .depth = 2, .k_multiple = kTileDepth},
+      .cost = {.tile_rows = kSumRows, .row_multiple = kTileHeight, .uncached_panel = 200},
+      .run = gemm_block<Vec512, AmxTiles, kTileDepth>};
   return kernels;
 }
 

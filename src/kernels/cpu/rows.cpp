@@ -1,5 +1,6 @@
 // Kernels that treat each row or sequence by itself, shared out over the pool by rows.
 #include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/scalar_convert.h"
 
 namespace millrace::cpu {
 
@@ -39,6 +40,35 @@ void pool_rows(const Kernels& kernels, ThreadPool& pool, const PoolArgs& args) {
 
 void l2_normalize(const Kernels& kernels, ThreadPool& pool, const RowsArgs& args) {
   share_rows(pool, args, kernels.l2_normalize);
+}
+
+void rms_norm(const Kernels& kernels, ThreadPool& pool, const RmsNormArgs& args) {
+  pool.parallel_ranges(args.rows, rows_per_thread(args.width),
+                       [&](int64_t begin, int64_t end) { kernels.rms_norm(args, begin, end); });
+}
+
+void act_and_mul(const Kernels& kernels, ThreadPool& pool, const ActAndMulArgs& args) {
+  pool.parallel_ranges(args.rows, rows_per_thread(args.width),
+                       [&](int64_t begin, int64_t end) { kernels.act_and_mul(args, begin, end); });
+}
+
+void scale_and_cap(const Kernels& kernels, ThreadPool& pool, const ScaleAndCapArgs& args) {
+  pool.parallel_ranges(args.rows, rows_per_thread(args.width), [&](int64_t begin, int64_t end) {
+    kernels.scale_and_cap(args, begin, end);
+  });
+}
+
+void embed_tokens(ThreadPool& pool, const EmbedTokensArgs& args) {
+  const auto work = [&](int64_t begin, int64_t end) {
+    with_reader(args.table, args.table_dtype, [&](const auto& read) {
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t first = args.indices[r] * args.width;
+        float* out = args.out + r * args.out_stride;
+        for (int64_t j = 0; j < args.width; ++j) out[j] = args.scale * read(first + j);
+      }
+    });
+  };
+  pool.parallel_ranges(args.rows, rows_per_thread(args.width), work);
 }
 
 void softmax(const Kernels& kernels, ThreadPool& pool, const RowsArgs& args) {

@@ -4,6 +4,7 @@
 #include "kernels/cpu/attention_impl.h"
 #include "kernels/cpu/gemm_impl.h"
 #include "kernels/cpu/norm_impl.h"
+#include "kernels/cpu/paged_kv_impl.h"
 #include "kernels/cpu/pooling_impl.h"
 
 namespace millrace::cpu {
@@ -30,6 +31,11 @@ constexpr Kernels make_kernels(Isa isa) {
           .l2_normalize = l2_normalize_rows<V>,
           .softmax = softmax_rows<V>,
           .sigmoid = sigmoid_rows<V>,
+          .rms_norm = rms_norm_rows<V>,
+          .act_and_mul = act_and_mul_rows<V>,
+          .scale_and_cap = scale_and_cap_rows<V>,
+          .rope_and_write_kv = rope_write_rows<V>,
+          .paged_attention = paged_attention_item<V>,
           .f32_to_bf16 = narrow_to_bf16<V>};
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/norm.h"
 #include "kernels/cpu/pooling.h"
+#include "ops/cpu/cpu_arguments.h"
 
 namespace millrace {
 
@@ -15,18 +16,6 @@ struct CpuPreparedWeight : PreparedWeight {
   cpu::PackedWeight packed;  // in memory of the ops
 };
 
-cpu::Epilogue epilogue(ActivationFunction f) {
-  switch (f) {
-    case ActivationFunction::kNone: return cpu::Epilogue::kNone;
-    case ActivationFunction::kGelu: return cpu::Epilogue::kGelu;
-    case ActivationFunction::kGeluTanh: return cpu::Epilogue::kGeluTanh;
-    case ActivationFunction::kRelu: return cpu::Epilogue::kRelu;
-    case ActivationFunction::kSilu: return cpu::Epilogue::kSilu;
-    case ActivationFunction::kTanh: return cpu::Epilogue::kTanh;
-  }
-  CHECK(false, "activation function {}", static_cast<int>(f));
-}
-
 cpu::PoolingMode pooling(PoolingMode mode) {
   switch (mode) {
     case PoolingMode::kCls: return cpu::PoolingMode::kFirst;
@@ -34,16 +23,6 @@ cpu::PoolingMode pooling(PoolingMode mode) {
     case PoolingMode::kLastToken: return cpu::PoolingMode::kLast;
   }
   CHECK(false, "pooling mode {}", static_cast<int>(mode));
-}
-
-const float* floats(const Tensor& tensor) {
-  CHECK(tensor.dtype == DType::kF32, "{}", to_string(tensor));
-  return static_cast<const float*>(tensor.data);
-}
-
-float* mutable_floats(const Tensor& tensor) {
-  CHECK(tensor.dtype == DType::kF32, "{}", to_string(tensor));
-  return static_cast<float*>(tensor.data);
 }
 
 cpu::NormWeights norm_weights(const LayerNorm& norm) {

@@ -23,7 +23,9 @@ class CudaOps : public Ops {
   ~CudaOps() override;
 
   Tensor place(const Tensor& host) override;
+  Tensor place_table(const Tensor& host) override;
   void prepare(Linear& linear) override;
+  void allocate_kv_cache(const KvCacheSpec& spec, const KvCacheSize& size) override;
   void finish_loading() override;
 
   void begin_step(const Batch& batch) override;
@@ -47,6 +49,24 @@ class CudaOps : public Ops {
   void run_pool(const Tensor& hidden, const Batch& batch, PoolingMode mode,
                 const Tensor& out) override;
   void run_normalize_rows(const Tensor& out) override;
+
+  void run_embed_tokens(const Batch& batch, const Tensor& table, float scale,
+                        const Tensor& out) override;
+  void run_rms_norm(const Tensor& x, const RmsNorm& norm, const Tensor& out) override;
+  void run_add_rms_norm(const HiddenStates& hidden, const Activation& delta, const ResidualAdd& add,
+                        const RmsNorm& norm) override;
+  void run_act_and_mul(const Tensor& gate_up, ActivationFunction f, const Tensor& out) override;
+  void run_gather_rows(const Tensor& x, const std::vector<int32_t>& rows,
+                       const Tensor& out) override;
+  void run_scale_and_cap(const Tensor& out, float scale, float soft_cap) override;
+
+  void run_copy_kv_blocks(std::span<const KvCopy> copies) override;
+  void run_rope_angles(const Batch& batch, const Rope& rope, const Tensor& out) override;
+  void run_rope_and_write_kv(const Tensor& qkv, const Batch& batch, size_t layer,
+                             const HeadLayout& heads, const Rope& rope, const Tensor& angles,
+                             const RmsNorm* q_norm, const RmsNorm* k_norm) override;
+  void run_paged_attention(const Tensor& qkv, const Batch& batch, size_t layer,
+                           const CausalAttention& attention, const Tensor& out) override;
 
   template <typename Arguments>
   void launch(const KernelLaunch& launch, const Arguments& arguments) {
