@@ -67,7 +67,6 @@ class PagedDecoder {
       batch.kv.push_back(table(group, chunks, batch));
     ops_.begin_step(batch);
     const Output output = model_->forward(ops_, batch);
-    ops_.end_step();
     std::vector<std::vector<float>> rows;
     for (int64_t row = 0; row < output.logits->rows(); ++row) {
       const auto values = output.logits->slice_rows(row, row + 1).as<const float>();
