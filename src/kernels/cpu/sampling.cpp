@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -17,17 +18,36 @@ namespace millrace::cpu {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t kLanes = 32;    // running values of a pass, so that it is done in vectors
+constexpr int64_t kLanes = 4;     // floats of a vector
+constexpr int64_t kRunning = 32;  // running values of a pass: in as many vectors as there are
 constexpr int64_t kBlock = 1024;  // tokens whose weights are summed in float
 
+using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
+using IntLanes = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t))));
+
+Lanes splat(float x) {
+  return Lanes{} + x;
+}
+
+// The first `count` of at most kLanes; zeros behind them.
+Lanes load(const float* x, int64_t count) {
+  Lanes lanes{};
+  if (count == kLanes) {
+    std::memcpy(&lanes, x, sizeof(lanes));
+  } else {
+    std::memcpy(&lanes, x, static_cast<size_t>(count) * sizeof(float));
+  }
+  return lanes;
+}
+
 float max_of(const float* x, int64_t count) {
-  std::array<float, kLanes> lanes;
-  lanes.fill(-kInfinity);
+  std::array<float, kRunning> max;
+  max.fill(-kInfinity);
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes)
-    for (int64_t l = 0; l < kLanes; ++l) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-  for (; i < count; ++i) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
-  return *std::ranges::max_element(lanes);
+  for (; i + kRunning <= count; i += kRunning)
+    for (int64_t l = 0; l < kRunning; ++l) max[l] = x[i + l] > max[l] ? x[i + l] : max[l];
+  for (; i < count; ++i) max[0] = x[i] > max[0] ? x[i] : max[0];
+  return *std::ranges::max_element(max);
 }
 
 // The first of the greatest; -1 when none is finite.
@@ -46,12 +66,13 @@ int32_t argmax(const float* x, int64_t count) {
 }
 
 // e^x for x <= 0, relative error 2e-7; 0 below -87 and for NaN.
-inline float exp_of_negative(float x) {
-  const float clamped = x > -87.0f ? x : -87.0f;
-  const auto n = static_cast<int32_t>(clamped * 1.44269504f - 0.5f);
-  const auto whole = static_cast<float>(n);
-  const float r = (clamped - whole * 0.693359375f) + whole * 2.12194440e-4f;  // ln 2 in two parts
-  float p = 1.0f / 5040;
+Lanes exp_of_negative(Lanes x) {
+  const Lanes least = splat(-87.0f);
+  const Lanes clamped = x > least ? x : least;
+  const IntLanes n = __builtin_convertvector(clamped * 1.44269504f - 0.5f, IntLanes);
+  const Lanes whole = __builtin_convertvector(n, Lanes);
+  const Lanes r = (clamped - whole * 0.693359375f) + whole * 2.12194440e-4f;  // ln 2 in two parts
+  Lanes p = splat(1.0f / 5040);
   p = p * r + 1.0f / 720;
   p = p * r + 1.0f / 120;
   p = p * r + 1.0f / 24;
@@ -59,25 +80,30 @@ inline float exp_of_negative(float x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  const float e = p * std::bit_cast<float>((n + 127) << 23);
-  return x > -87.0f ? e : 0.0f;
+  const Lanes e = p * std::bit_cast<Lanes>((n + 127) << 23);
+  return x > least ? e : splat(0.0f);
 }
 
 // out = exp((x - max) * scale); `out` may be x.
 void weights_of(const float* x, int64_t count, float max, float scale, float* out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = exp_of_negative((x[i] - max) * scale);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int64_t size = std::min(kLanes, count - i);
+    const Lanes e = exp_of_negative((load(x + i, size) - max) * scale);
+    std::memcpy(out + i, &e, static_cast<size_t>(size) * sizeof(float));
+  }
 }
 
 double sum_of(const float* x, int64_t count) {
   double total = 0;
   for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int64_t size = std::min(kBlock, count - begin);
-    std::array<float, kLanes> lanes{};
-    int64_t i = 0;
-    for (; i + kLanes <= size; i += kLanes)
-      for (int64_t l = 0; l < kLanes; ++l) lanes[l] += x[begin + i + l];
-    for (; i < size; ++i) lanes[0] += x[begin + i];
-    for (const float lane : lanes) total += lane;
+    const int64_t end = std::min(count, begin + kBlock);
+    Lanes sums[4] = {};
+    int64_t i = begin;
+    for (; i + 4 * kLanes <= end; i += 4 * kLanes)
+      for (int64_t v = 0; v < 4; ++v) sums[v] += load(x + i + v * kLanes, kLanes);
+    for (; i < end; i += kLanes) sums[0] += load(x + i, std::min(kLanes, end - i));
+    const Lanes sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for (int64_t l = 0; l < kLanes; ++l) total += sum[l];
   }
   return total;
 }
