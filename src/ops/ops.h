@@ -4,6 +4,7 @@
 #include "ops/attention_ops.h"
 #include "ops/dense_ops.h"
 #include "ops/pooling_ops.h"
+#include "ops/sampling_ops.h"
 
 namespace millrace {
 
@@ -11,7 +12,7 @@ namespace millrace {
 //
 // A step is begin_step(), a forward pass, to_host() of what is wanted, end_step(). A device may
 // still be at work on it afterwards: its values are on the host once wait_step() has returned.
-class Ops : public DenseOps, public AttentionOps, public PoolingOps {
+class Ops : public DenseOps, public AttentionOps, public PoolingOps, public SamplingOps {
  public:
   // Empties the arena. `batch` must stay as it is until end_step().
   virtual void begin_step(const Batch& batch);

@@ -38,10 +38,13 @@ class CpuOps : public Ops {
   void run_pool(const Tensor& hidden, const Batch& batch, PoolingMode mode,
                 const Tensor& out) override;
   void run_normalize_rows(const Tensor& out) override;
+  void run_sample(const Tensor& logits, const SamplingBatch& batch,
+                  const SampledTokens& out) override;
 
   ThreadPool& pool_;
   const cpu::Kernels& kernels_;
   Buffer arena_memory_;
+  std::vector<float> sampling_scratch_;  // [num_threads, vocab]
   void* allocate_weight(int64_t bytes);
 
   std::vector<Buffer>

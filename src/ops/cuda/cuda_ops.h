@@ -46,6 +46,8 @@ class CudaOps : public Ops {
   void run_pool(const Tensor& hidden, const Batch& batch, PoolingMode mode,
                 const Tensor& out) override;
   void run_normalize_rows(const Tensor& out) override;
+  void run_sample(const Tensor& logits, const SamplingBatch& batch,
+                  const SampledTokens& out) override;  // throws Error{kUnsupported}
 
   template <typename Arguments>
   void launch(const KernelLaunch& launch, const Arguments& arguments) {

@@ -46,6 +46,8 @@ class TraceOps : public Ops {
   void run_pool(const Tensor& hidden, const Batch& batch, PoolingMode mode,
                 const Tensor& out) override;
   void run_normalize_rows(const Tensor& out) override;
+  void run_sample(const Tensor& logits, const SamplingBatch& batch,
+                  const SampledTokens& out) override;
 
   Tensor place_as(const Tensor& host, DType dtype);
   TracedOp& note(TracedOp op);
