@@ -9,6 +9,7 @@
 #include "ops/decoder_ops.h"
 #include "ops/dense_ops.h"
 #include "ops/pooling_ops.h"
+#include "ops/sampling_ops.h"
 
 namespace millrace {
 
@@ -28,7 +29,8 @@ class Ops : public DenseOps,
             public AttentionOps,
             public PoolingOps,
             public DecoderOps,
-            public CacheOps {
+            public CacheOps,
+            public SamplingOps {
  public:
   // Ops on the rows of `batch`, which is given to each of them.
   using Forward = std::function<StepRows(const Batch&)>;

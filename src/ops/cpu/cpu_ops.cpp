@@ -6,6 +6,7 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/norm.h"
 #include "kernels/cpu/pooling.h"
+#include "kernels/cpu/sampling.h"
 #include "ops/cpu/cpu_arguments.h"
 
 namespace millrace {
@@ -199,6 +200,52 @@ void CpuOps::run_normalize_rows(const Tensor& out) {
                      .rows = out.rows(),
                      .width = out.columns(),
                      .stride = out.row_stride});
+}
+
+void CpuOps::run_sample(const Tensor& logits, const SamplingBatch& batch,
+                        const SampledTokens& out) {
+  const auto num_rows = static_cast<size_t>(batch.num_rows());
+  std::vector<cpu::TokenBias> biases(batch.biases.size());
+  for (size_t i = 0; i < biases.size(); ++i)
+    biases[i] = {.token = batch.bias_tokens[i], .bias = batch.biases[i]};
+  std::vector<cpu::TokenCount> counts(batch.counts.size());
+  for (size_t i = 0; i < counts.size(); ++i)
+    counts[i] = {.token = batch.counted_tokens[i], .count = batch.counts[i]};
+  const auto part = [](const auto& all, const std::vector<int32_t>& cu, size_t i) {
+    return std::span(all).subspan(static_cast<size_t>(cu[i]),
+                                  static_cast<size_t>(cu[i + 1] - cu[i]));
+  };
+  std::vector<cpu::SampleRow> rows;
+  for (size_t i = 0; i < num_rows; ++i) {
+    rows.push_back({.logits_row = batch.logits_rows[i],
+                    .temperature = batch.temperatures[i],
+                    .top_k = batch.top_ks[i],
+                    .top_p = batch.top_ps[i],
+                    .min_p = batch.min_ps[i],
+                    .repetition_penalty = batch.repetition_penalties[i],
+                    .presence_penalty = batch.presence_penalties[i],
+                    .frequency_penalty = batch.frequency_penalties[i],
+                    .seed = batch.seeds[i],
+                    .position = batch.positions[i],
+                    .biases = part(biases, batch.cu_biases, i),
+                    .counts = part(counts, batch.cu_counts, i),
+                    .mask = batch.mask_begins[i] < 0
+                                ? nullptr
+                                : &batch.masks[static_cast<size_t>(batch.mask_begins[i])],
+                    .num_top = batch.num_logprobs[i]});
+  }
+  sampling_scratch_.resize(static_cast<size_t>(pool_.num_threads() * logits.columns()));
+  cpu::sample(pool_, {.logits = floats(logits),
+                      .logits_stride = logits.row_stride,
+                      .vocab = logits.columns(),
+                      .rows = rows,
+                      .scratch = sampling_scratch_.data(),
+                      .top_stride = out.top_tokens.columns(),
+                      .tokens = static_cast<int32_t*>(out.tokens.data),
+                      .logprobs = mutable_floats(out.logprobs),
+                      .ranks = static_cast<int32_t*>(out.ranks.data),
+                      .top_tokens = static_cast<int32_t*>(out.top_tokens.data),
+                      .top_logprobs = mutable_floats(out.top_logprobs)});
 }
 
 }  // namespace millrace

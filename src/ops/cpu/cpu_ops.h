@@ -41,6 +41,8 @@ class CpuOps : public Ops {
   void run_pool(const Tensor& hidden, const Batch& batch, PoolingMode mode,
                 const Tensor& out) override;
   void run_normalize_rows(const Tensor& out) override;
+  void run_sample(const Tensor& logits, const SamplingBatch& batch,
+                  const SampledTokens& out) override;
 
   void run_embed_tokens(const Batch& batch, const Tensor& table, float scale,
                         const Tensor& out) override;
@@ -64,6 +66,7 @@ class CpuOps : public Ops {
   ThreadPool& pool_;
   const cpu::Kernels& kernels_;
   Buffer arena_memory_;
+  std::vector<float> sampling_scratch_;  // [num_threads, vocab]
   void* allocate_weight(int64_t bytes);
 
   std::vector<Buffer>

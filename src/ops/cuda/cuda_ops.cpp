@@ -309,4 +309,10 @@ void CudaOps::run_normalize_rows(const Tensor& out) {
          NormalizeArgs{.x = rows_of(out), .width = static_cast<int>(out.columns())});
 }
 
+void CudaOps::run_sample(const Tensor& /*logits*/, const SamplingBatch& /*batch*/,
+                         const SampledTokens& /*out*/) {
+  throw Error(ErrorCode::kUnsupported, "tokens are sampled on the CPU only, not on a GPU",
+              "serve with --device cpu");
+}
+
 }  // namespace millrace::cuda

@@ -49,6 +49,8 @@ class CudaOps : public Ops {
   void run_pool(const Tensor& hidden, const Batch& batch, PoolingMode mode,
                 const Tensor& out) override;
   void run_normalize_rows(const Tensor& out) override;
+  void run_sample(const Tensor& logits, const SamplingBatch& batch,
+                  const SampledTokens& out) override;  // throws Error{kUnsupported}
 
   void run_embed_tokens(const Batch& batch, const Tensor& table, float scale,
                         const Tensor& out) override;

@@ -112,6 +112,16 @@ void TraceOps::run_normalize_rows(const Tensor& out) {
   if (arch_) op.kernels = {cuda::normalize_kernel(out.rows())};
 }
 
+// At least each row that is drawn from is read once.
+void TraceOps::run_sample(const Tensor& logits, const SamplingBatch& batch,
+                          const SampledTokens& /*out*/) {
+  const int64_t count = batch.num_rows() * logits.columns();
+  note({.name = "sample",
+        .description = fmt::format("{} of {}", batch.num_rows(), to_string(logits.shape)),
+        .flops = count,
+        .activation_bytes = count * size_of(logits.dtype)});
+}
+
 TracedOp& TraceOps::note(TracedOp op) {
   return traced_.emplace_back(std::move(op));
 }

@@ -51,6 +51,8 @@ class TraceOps : public Ops {
   void run_pool(const Tensor& hidden, const Batch& batch, PoolingMode mode,
                 const Tensor& out) override;
   void run_normalize_rows(const Tensor& out) override;
+  void run_sample(const Tensor& logits, const SamplingBatch& batch,
+                  const SampledTokens& out) override;
 
   void run_embed_tokens(const Batch& batch, const Tensor& table, float scale,
                         const Tensor& out) override;
