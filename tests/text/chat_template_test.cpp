@@ -12,7 +12,6 @@
 #include "base/json.h"
 #include "support/errors.h"
 
-
 namespace millrace {
 namespace {
 

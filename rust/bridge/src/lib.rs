@@ -12,4 +12,5 @@ mod message_pack;
 mod python;
 mod python_str;
 
+mod token_pieces;
 mod tokenizer;
