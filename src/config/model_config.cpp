@@ -246,7 +246,10 @@ const std::vector<std::string>& hf_config_files() {
                                                  "sentence_bert_config.json",
                                                  "config_sentence_transformers.json",
                                                  "tokenizer_config.json",
-                                                 "special_tokens_map.json"};
+                                                 "special_tokens_map.json",
+                                                 "generation_config.json",
+                                                 "chat_template.jinja",
+                                                 "chat_template.json"};
   return files;
 }
 
