@@ -1,4 +1,5 @@
 // What a chat costs beside the model: rendering and encoding its messages, and streaming a token.
+// Items are tokens.
 #include <benchmark/benchmark.h>
 
 #include <string>
@@ -36,9 +37,7 @@ void BM_detokenize(benchmark::State& state, const std::string& name) {
     benchmark::DoNotOptimize(detokenizer.finish());
     num_tokens += 8 * ids.size();
   }
-  state.counters["ns/token"] =
-      benchmark::Counter(static_cast<double>(num_tokens) * 1e-9,
-                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.SetItemsProcessed(static_cast<int64_t>(num_tokens));
 }
 BENCHMARK_CAPTURE(BM_detokenize, byte_level, std::string("demo"));
 BENCHMARK_CAPTURE(BM_detokenize, byte_fallback, std::string("llama"));
@@ -60,8 +59,7 @@ void BM_chat(benchmark::State& state, bool forged) {
   size_t num_tokens = 0;
   for (auto _ : state)
     num_tokens += chat_template->encode(tokenizer, {.messages = messages}).token_ids.size();
-  state.counters["tokens/s"] =
-      benchmark::Counter(static_cast<double>(num_tokens), benchmark::Counter::kIsRate);
+  state.SetItemsProcessed(static_cast<int64_t>(num_tokens));
 }
 BENCHMARK_CAPTURE(BM_chat, plain, false)->Arg(1)->Arg(32);
 BENCHMARK_CAPTURE(BM_chat, guarded, true)->Arg(1)->Arg(32);

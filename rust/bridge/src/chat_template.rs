@@ -127,6 +127,24 @@ fn describe_syntax_error(error: &Error) -> BridgeError {
     corrupt(format!("{line}{detail}"))
 }
 
+/// Where a tag ends, behind its closing marks; texts in quotes are passed over.
+fn tag_end(tag: &str, closing: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in tag.char_indices().skip(2) {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(q) if c == q => quote = None,
+            Some(_) => {}
+            None if tag[at..].starts_with(closing) => return Some(at + closing.len()),
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None => {}
+        }
+    }
+    None
+}
+
 /// `{% generation %}`, which marks the assistant's text for training, as a block of its own scope.
 fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
@@ -135,40 +153,35 @@ fn without_generation_tags(source: &str) -> String {
     while let Some(at) = rest.find('{') {
         let (before, tag) = rest.split_at(at);
         out.push_str(before);
-        let closing = match tag.as_bytes().get(1) {
-            Some(b'#') if !raw => "#}",
-            Some(b'%') => "%}",
-            _ => {
-                out.push('{');
-                rest = &tag[1..];
-                continue;
-            }
-        };
-        let Some(end) = tag.find(closing).map(|end| end + 2) else {
-            break;
-        };
-        let inner = &tag[2..end - 2];
-        let word = inner.trim_matches(['-', '+']).trim();
-        let renamed = match word {
-            "generation" if !raw => Some("with"),
-            "endgeneration" if !raw => Some("endwith"),
+        let end = match tag.as_bytes().get(1) {
+            Some(b'%') => tag_end(tag, "%}"),
+            Some(b'{') if !raw => tag_end(tag, "}}"),
+            Some(b'#') if !raw => tag.find("#}").map(|end| end + 2),
             _ => None,
         };
-        match (word, closing) {
-            ("raw", "%}") => raw = true,
-            ("endraw", "%}") => raw = false,
+        let (tag, after) = tag.split_at(end.unwrap_or(1));
+        rest = after;
+        let inner = tag
+            .strip_prefix("{%")
+            .and_then(|tag| tag.strip_suffix("%}"))
+            .unwrap_or("");
+        let word = inner.trim_matches(['-', '+']).trim();
+        match word {
+            "raw" => raw = true,
+            "endraw" => raw = false,
             _ => {}
         }
-        match renamed {
-            Some(name) => out.push_str(&tag[..end].replacen(word, name, 1)),
-            None if raw && word != "raw" => {
-                out.push('{');
-                rest = &tag[1..];
-                continue;
+        match word {
+            "generation" | "endgeneration" if !raw => {
+                let name = if word == "generation" {
+                    "with"
+                } else {
+                    "endwith"
+                };
+                out.push_str(&tag.replacen(word, name, 1));
             }
-            None => out.push_str(&tag[..end]),
+            _ => out.push_str(tag),
         }
-        rest = &tag[end..];
     }
     out.push_str(rest);
     out

@@ -113,7 +113,7 @@ impl MrChatTemplate {
             .collect();
         let tokens: Vec<String> = found
             .iter()
-            .filter_map(|id| tokenizer.id_to_token(*id))
+            .filter_map(|id| Some(tokenizer.id_to_token(*id)?.to_lowercase()))
             .collect();
         let mut forged = false;
         for (_, value) in &request.variables {
