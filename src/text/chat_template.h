@@ -18,8 +18,8 @@ namespace millrace {
 struct ChatTemplateLimits {
   size_t max_template_bytes = 1024 * 1024;
   size_t max_output_bytes = Tokenizer::kMaxTextBytes;
-  uint64_t max_steps = 1'000'000;             // instructions
-  size_t max_work_bytes = 256 * 1024 * 1024;  // of text that all steps read and make
+  uint64_t max_steps = 1'000'000;            // instructions
+  size_t max_work_bytes = 64 * 1024 * 1024;  // of text that all steps read and make
   size_t max_recursion = 500;  // blocks within blocks; a call of a macro counts as several
 };
 

@@ -345,6 +345,7 @@ fn escape_html(c: char) -> Option<&'static str> {
 
 fn add(state: &State, a: Value, b: Value) -> Result<Value, Error> {
     if let (Some(x), Some(y)) = (a.as_str(), b.as_str()) {
+        charge(state, x.len() + y.len())?;
         if a.is_safe() != b.is_safe() {
             // Python's Markup: what stands beside a text marked safe is escaped.
             let escaped = |value: &Value, text: &str| match value.is_safe() {
@@ -356,7 +357,6 @@ fn add(state: &State, a: Value, b: Value) -> Result<Value, Error> {
             return Ok(Value::from_safe_string(text));
         }
         let text = [x, y].concat();
-        charge(state, text.len())?;
         return Ok(if a.is_safe() {
             Value::from_safe_string(text)
         } else {
@@ -364,8 +364,9 @@ fn add(state: &State, a: Value, b: Value) -> Result<Value, Error> {
         });
     }
     if is_list(&a) && is_list(&b) {
+        let length = a.len().unwrap_or(0) + b.len().unwrap_or(0);
+        charge(state, length * 4 * size_of::<Value>())?; // a copy counts its references
         let all: Vec<Value> = a.try_iter()?.chain(b.try_iter()?).collect();
-        charge(state, all.len() * size_of::<Value>())?;
         return Ok(Value::from(all));
     }
     match numbers(&a, &b) {
