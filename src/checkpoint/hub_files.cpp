@@ -17,12 +17,11 @@ namespace {
 
 constexpr std::string_view kIndex = "model.safetensors.index.json";
 
-// Beside hf_config_files(): what says how the model was trained to be used, quantized or adapted,
-// and every form of a tokenizer that is data.
+// Beside hf_config_files(): what says how the model was quantized or adapted, and every form of a
+// tokenizer that is data.
 constexpr std::array kMoreConfigFiles = {
     std::string_view("hf_quant_config.json"),
     std::string_view("adapter_config.json"),
-    std::string_view("chat_template.json"),
     std::string_view("tokenizer.json"),
     std::string_view("added_tokens.json"),
     std::string_view("vocab.json"),

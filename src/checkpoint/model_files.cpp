@@ -64,6 +64,13 @@ ConfigTexts read_config_texts(const fs::path& directory) {
     if (fs::is_regular_file(file))
       texts.emplace(folder + "/config.json", read_file(file.string(), kMaxConfigBytes));
   }
+  const fs::path templates = directory / "additional_chat_templates";
+  if (!fs::is_directory(templates)) return texts;
+  for (const auto& entry : fs::directory_iterator(templates)) {
+    if (!entry.is_regular_file() || entry.path().extension() != ".jinja") continue;
+    texts.emplace("additional_chat_templates/" + entry.path().filename().string(),
+                  read_file(entry.path().string(), kMaxConfigBytes));
+  }
   return texts;
 }
 

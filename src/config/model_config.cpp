@@ -246,10 +246,11 @@ const std::vector<std::string>& hf_config_files() {
                                                  "modules.json",
                                                  "sentence_bert_config.json",
                                                  "config_sentence_transformers.json",
+                                                 "tokenizer_config.json",
+                                                 "special_tokens_map.json",
                                                  "generation_config.json",
                                                  "chat_template.jinja",
-                                                 "tokenizer_config.json",
-                                                 "special_tokens_map.json"};
+                                                 "chat_template.json"};
   return files;
 }
 

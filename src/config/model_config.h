@@ -59,8 +59,8 @@ struct ModelConfig {
   static ModelConfig from_hf(const ConfigTexts& texts, const std::string& where);
 };
 
-// The files that from_hf() may ask for, beside the config.json of each folder that modules.json
-// names.
+// The files that say what a model is and how it is used, beside the config.json of each folder that
+// modules.json names and the templates of additional_chat_templates.
 const std::vector<std::string>& hf_config_files();
 
 }  // namespace millrace

@@ -203,4 +203,8 @@ std::optional<std::string> Tokenizer::id_to_token(int32_t id) const {
   return take(token);
 }
 
+const MrTokenizer* Tokenizer::bridge() const {
+  return handle_->tokenizer;
+}
+
 }  // namespace millrace

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+struct MrTokenizer;  // of the bridge
+
 namespace millrace {
 
 // Which end of the text stays when it is longer than max_tokens.
@@ -84,6 +86,8 @@ class Tokenizer {
   int num_special_tokens(bool pair = false) const;
   std::optional<int32_t> token_to_id(std::string_view token) const;
   std::optional<std::string> id_to_token(int32_t id) const;
+
+  const MrTokenizer* bridge() const;  // for the neighbours in this folder
 
  private:
   struct Handle;

@@ -1,8 +1,9 @@
 """Writes tokenizers/*.json and tokenizer_cases.json: what Python's `tokenizers` makes of hard texts.
 
-Three families beside BERT's WordPiece (tests/golden/bert_mean): byte-level BPE as RoBERTa has it,
-Unigram with Metaspace as XLM-R has it, and BPE with byte fallback and a regular expression with
-look-ahead as decoders have it. Each one was trained on tests/golden/texts.json, a few hundred tokens;
+Four families beside BERT's WordPiece (tests/golden/bert_mean): byte-level BPE as RoBERTa has it,
+Unigram with Metaspace as XLM-R has it, BPE with byte fallback and a regular expression with
+look-ahead as decoders have it, and BPE as Llama 2 has it: a space before every text, spaces as marks,
+byte fallback, and tokens of a chat. Each one was trained on tests/golden/texts.json, a few hundred tokens;
 training is not repeatable to the bit, so files that exist stay. Made with tokenizers 0.23.3:
 python tests/text/make_tokenizer_cases.py
 """
@@ -81,6 +82,24 @@ def fallback():
     return Tokenizer.from_str(json.dumps(state))
 
 
+def llama():
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    tokenizer.decoder = decoders.Sequence([
+        decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    special = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+    words = [word for text in ENGLISH for word in text.replace(" ", " \u2581").split()]
+    tokenizer.train_from_iterator(words, trainers.BpeTrainer(
+        vocab_size=600, special_tokens=special + [f"<0x{byte:02X}>" for byte in range(256)], show_progress=False))
+    state = json.loads(tokenizer.to_str())
+    state["added_tokens"] = state["added_tokens"][:len(special)]
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    tokenizer.add_tokens([AddedToken("<tool_call>", normalized=False), AddedToken("<b>", normalized=False)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
+    return tokenizer
+
+
 def case(name, tokenizer, text, pair=None, max_tokens=0, left=False, special=True, full=True):
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -101,7 +120,7 @@ def case(name, tokenizer, text, pair=None, max_tokens=0, left=False, special=Tru
 def main():
     print("tokenizers", tokenizers.__version__)
     files = {"bert": GOLDEN / "bert_mean" / "tokenizer.json"}
-    for make in (roberta, unigram, fallback):
+    for make in (roberta, unigram, fallback, llama):
         files[make.__name__] = HERE / "tokenizers" / f"{make.__name__}.json"
         if not files[make.__name__].exists():
             make().save(str(files[make.__name__]), pretty=False)

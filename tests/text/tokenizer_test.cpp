@@ -80,7 +80,7 @@ std::string random_text(std::mt19937& random, int num_characters) {
 
 class EveryTokenizer : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Families, EveryTokenizer,
-                         testing::Values("bert", "roberta", "unigram", "fallback"));
+                         testing::Values("bert", "roberta", "unigram", "fallback", "llama"));
 
 TEST_P(EveryTokenizer, EqualsPython) {
   const Tokenizer tokenizer = load(GetParam());

@@ -9,7 +9,7 @@ use tokenizers::{Encoding, PostProcessor, Tokenizer};
 /// A loaded tokenizer. Immutable; every function that takes it may run on many threads at once.
 pub struct MrTokenizer {
     // Without its post-processor, which runs after the truncation that each call asks for.
-    tokenizer: Tokenizer,
+    pub tokenizer: Tokenizer,
     post_processor: Option<PostProcessorWrapper>,
     info: MrTokenizerInfo,
 }
@@ -73,7 +73,7 @@ pub struct MrEncodingOwner {
     spans: Vec<MrTokenSpan>,
 }
 
-fn failed(error: tokenizers::Error) -> Error {
+pub fn failed(error: tokenizers::Error) -> Error {
     Error {
         code: MrErrorCode::Failed,
         message: error.to_string(),
