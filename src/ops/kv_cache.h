@@ -56,6 +56,8 @@ struct KvCopy {
   size_t group = 0;
   int32_t from = 0;
   int32_t to = 0;
+
+  bool operator==(const KvCopy&) const = default;
 };
 
 struct KvCache {

@@ -56,7 +56,9 @@ class Ops : public DenseOps,
 
 inline Step Ops::run_step(const Batch& batch, int /*variant*/, const Forward& forward) {
   begin_step(batch);
-  return {.number = num_steps_++, .rows = forward(batch)};
+  Step step{.rows = forward(batch)};  // one that throws is not counted
+  step.number = num_steps_++;
+  return step;
 }
 
 }  // namespace millrace

@@ -51,7 +51,7 @@ int64_t needed(const CacheGroupConfig& group, const Admission& admission) {
 BlockManager::BlockManager(const BlockManagerConfig& config) {
   CHECK(!config.groups.empty());
   for (const CacheGroupConfig& group : config.groups) {
-    groups_.emplace_back(group, static_cast<int32_t>(groups_.size()), config.seed, config.hash);
+    groups_.emplace_back(group, groups_.size(), config.seed, config.hash);
     alignment_ = std::lcm(alignment_, group.block_size);
   }
 }
@@ -346,10 +346,10 @@ void BlockManager::release(SequenceId id) {
   unused_ids_.push_back(id);
 }
 
-std::vector<BlockCopy> BlockManager::take_copies() {
-  std::vector<BlockCopy> all;
+std::vector<KvCopy> BlockManager::take_copies() {
+  std::vector<KvCopy> all;
   for (CacheGroup& group : groups_) {
-    const std::vector<BlockCopy> copies = group.take_copies();
+    const std::vector<KvCopy> copies = group.take_copies();
     all.insert(all.end(), copies.begin(), copies.end());
   }
   return all;

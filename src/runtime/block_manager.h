@@ -72,7 +72,7 @@ class BlockManager {
   void release(SequenceId id);
 
   // The copies that the operations since the last call rely on.
-  std::vector<BlockCopy> take_copies();
+  std::vector<KvCopy> take_copies();
 
   // Whether add() would succeed if nothing else were there.
   bool can_ever_fit(const Admission& admission) const;

@@ -17,8 +17,7 @@ std::vector<BlockId> all_blocks(int64_t num_blocks) {
 
 }  // namespace
 
-CacheGroup::CacheGroup(const CacheGroupConfig& config, int32_t index, uint64_t seed,
-                       PrefixHash hash)
+CacheGroup::CacheGroup(const CacheGroupConfig& config, size_t index, uint64_t seed, PrefixHash hash)
     : config_(config),
       index_(index),
       tree_(config.block_size, seed, hash),
@@ -46,7 +45,7 @@ BlockId CacheGroup::take() {
 BlockId CacheGroup::copy(BlockId block) {
   CHECK(is_shared(block), "block {} has one user", block);
   const BlockId own = take();
-  order(block, own, CopyDirection::kDeviceToDevice);
+  order(block, own, KvCopy::Kind::kWithinDevice);
   --at(block).num_users;
   return own;
 }
@@ -91,7 +90,7 @@ std::vector<BlockId> CacheGroup::acquire(std::span<const NodeId> nodes) {
 BlockId CacheGroup::load_from_host(NodeId node) {
   const BlockId host_block = tree_.host_block(node);
   const BlockId block = take();
-  order(host_block, block, CopyDirection::kHostToDevice);
+  order(host_block, block, KvCopy::Kind::kFromHost);
   at(block).node = node;
   tree_.set_device_block(node, block);
   host_cached_.push_newest(host_block);
@@ -121,7 +120,7 @@ void CacheGroup::save_to_host(BlockId block, NodeId node) {
   }
   const BlockId host_block = host_free_.back();
   host_free_.pop_back();
-  order(block, host_block, CopyDirection::kDeviceToHost);
+  order(block, host_block, KvCopy::Kind::kToHost);
   host_nodes_[static_cast<size_t>(host_block)] = node;
   tree_.set_host_block(node, host_block);
   host_cached_.push_newest(host_block);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "ops/kv_cache.h"
 #include "runtime/block_list.h"
 #include "runtime/prefix_tree.h"
 
@@ -17,18 +18,6 @@ struct CacheGroupConfig {
   int64_t num_blocks = 0;       // on the device
   int64_t num_host_blocks = 0;  // in host memory; 0: what is evicted is lost
   int64_t window = 0;           // a token attends to so many, itself included; 0: to all
-};
-
-enum class CopyDirection : uint8_t { kDeviceToDevice, kDeviceToHost, kHostToDevice };
-
-// A block to be copied before the next step runs, in the order of the list.
-struct BlockCopy {
-  int32_t group = 0;
-  BlockId from = 0;
-  BlockId to = 0;
-  CopyDirection direction = CopyDirection::kDeviceToDevice;
-
-  bool operator==(const BlockCopy&) const = default;
 };
 
 struct CacheGroupStats {
@@ -44,7 +33,7 @@ struct CacheGroupStats {
 // blocks that will be taken later is counted here, so that it can be kept.
 class CacheGroup {
  public:
-  CacheGroup(const CacheGroupConfig& config, int32_t index, uint64_t seed, PrefixHash hash);
+  CacheGroup(const CacheGroupConfig& config, size_t index, uint64_t seed, PrefixHash hash);
 
   const CacheGroupConfig& config() const { return config_; }
   PrefixTree& tree() { return tree_; }
@@ -76,7 +65,7 @@ class CacheGroup {
   void promise(int64_t num_blocks) { num_promised_ += num_blocks; }
 
   // The copies since the last call.
-  std::vector<BlockCopy> take_copies() { return std::exchange(copies_, {}); }
+  std::vector<KvCopy> take_copies() { return std::exchange(copies_, {}); }
 
   CacheGroupStats stats() const;
 
@@ -95,12 +84,12 @@ class CacheGroup {
   void evict(BlockId block);
   void save_to_host(BlockId block, NodeId node);
   BlockId load_from_host(NodeId node);
-  void order(BlockId from, BlockId to, CopyDirection direction) {
-    copies_.push_back({.group = index_, .from = from, .to = to, .direction = direction});
+  void order(BlockId from, BlockId to, KvCopy::Kind kind) {
+    copies_.push_back({.kind = kind, .group = index_, .from = from, .to = to});
   }
 
   CacheGroupConfig config_;
-  int32_t index_;
+  size_t index_;
   PrefixTree tree_;
   std::vector<Block> blocks_;
   std::vector<BlockId> free_;
@@ -110,7 +99,7 @@ class CacheGroup {
   BlockList host_cached_;
   int64_t num_promised_ = 0;
   uint64_t num_evicted_ = 0;
-  std::vector<BlockCopy> copies_;
+  std::vector<KvCopy> copies_;
 };
 
 }  // namespace millrace

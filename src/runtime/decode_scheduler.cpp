@@ -80,10 +80,13 @@ void DecodeScheduler::check(const DecodeRequest& request) const {
                        limits_.max_num_tokens),
            "shorten the prompt, or set enable_chunked_context: true");
   const bool promised = limits_.policy == BatchSchedulerPolicy::kGuaranteedNoEvict;
+  const int64_t most_stored = max_num_stored(max_num_tokens(request, limits_.max_seq_len));
+  // What is computed at once: the prompt, or after a preemption all that there was.
+  const int64_t longest = promised ? length : std::max(length, most_stored);
   const Admission worst{
       .prompt = request.prompt,
-      .max_num_tokens = max_num_stored(max_num_tokens(request, limits_.max_seq_len)),
-      .max_step_tokens = limits_.max_steps_in_flight * std::min(limits_.max_num_tokens, length),
+      .max_num_tokens = most_stored,
+      .max_step_tokens = limits_.max_steps_in_flight * std::min(limits_.max_num_tokens, longest),
       .num_sequences = promised ? request.num_choices : 1};
   if (!blocks_.can_ever_fit(worst))
     refuse(fmt::format("{} tokens of prompt and output, {} times, are more than the KV cache holds",

@@ -49,7 +49,7 @@ struct DecodeItem {
 
 struct DecodeStep {
   std::vector<DecodeItem> items;
-  std::vector<BlockCopy> copies;  // to be made before, in this order
+  std::vector<KvCopy> copies;  // to be made before, in this order
   int64_t num_tokens = 0;
   int64_t num_preempted = 0;
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/thread_name.h"
 #include "ops/cuda_backend.h"
+#include "runtime/engine_errors.h"
 
 namespace millrace {
 
@@ -23,33 +24,8 @@ int64_t count_tokens(const Request& request) {
   return total;
 }
 
-// What is being handled, in words; for use in a catch clause.
-std::string current_exception_text() {
-  try {
-    throw;
-  } catch (const std::exception& error) {
-    return error.what();
-  } catch (...) {
-    return "an exception of unknown type";
-  }
-}
-
 // Of the time of a step that the next one may wait for clients that were just answered.
 constexpr int kGatherShare = 8;
-
-std::exception_ptr unavailable(bool device_lost) {
-  return std::make_exception_ptr(Error(ErrorCode::kUnavailable,
-                                       device_lost
-                                           ? "the GPU failed, and the server must be restarted"
-                                           : "the server is shutting down",
-                                       "try another replica"));
-}
-
-std::exception_ptr deadline_error() {
-  return std::make_exception_ptr(Error(ErrorCode::kCancelled,
-                                       "the request's deadline passed before it was computed",
-                                       "allow more time, or send less at once"));
-}
 
 size_t size_class(size_t count) {
   return std::min<size_t>(std::bit_width(std::max<size_t>(count, 1) - 1),
@@ -99,7 +75,7 @@ std::shared_ptr<RequestHandle> EngineCore::submit(Request request) {
   scheduled->submitted_at = Clock::now();
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || lost_) std::rethrow_exception(unavailable(lost_));
+    if (stopping_ || lost_) std::rethrow_exception(unavailable_error(lost_));
     arrivals_.push_back(scheduled);
     if (stats_.num_requests == 0) idle_since_ = scheduled->submitted_at;
     ++stats_.num_requests;
@@ -205,7 +181,7 @@ void EngineCore::fail_all() {
     arrivals_.clear();
     stats_.num_waiting_tokens = 0;
   }
-  const auto error = unavailable(lost_);  // no other thread writes it
+  const auto error = unavailable_error(lost_);  // no other thread writes it
   for (const auto& request : waiting) finish(*request, error);
   publish({}, false);
 }

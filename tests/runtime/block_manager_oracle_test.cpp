@@ -249,11 +249,10 @@ class Oracle {
   // --- memory ------------------------------------------------------------------------------------
 
   void run_step(const std::vector<size_t>& step) {
-    for (const BlockCopy& copy : blocks_.take_copies()) {
-      const auto g = static_cast<size_t>(copy.group);
-      std::vector<Kv>& from =
-          copy.direction == CopyDirection::kHostToDevice ? host_[g] : device_[g];
-      std::vector<Kv>& to = copy.direction == CopyDirection::kDeviceToHost ? host_[g] : device_[g];
+    for (const KvCopy& copy : blocks_.take_copies()) {
+      const size_t g = copy.group;
+      std::vector<Kv>& from = copy.kind == KvCopy::Kind::kFromHost ? host_[g] : device_[g];
+      std::vector<Kv>& to = copy.kind == KvCopy::Kind::kToHost ? host_[g] : device_[g];
       const int64_t size = config_.groups[g].block_size;
       ASSERT_LE((copy.from + 1) * size, static_cast<int64_t>(from.size()));
       ASSERT_LE((copy.to + 1) * size, static_cast<int64_t>(to.size()));

@@ -201,7 +201,7 @@ TEST(BlockManager, ForksShareAndCopyTheBlockThatIsNotFull) {
   EXPECT_THAT(player.table(second), ElementsAre(0, 3));
   EXPECT_THAT(player.table(third), ElementsAre(0, 1)) << "the last one keeps the original";
   EXPECT_THAT(player.blocks.take_copies(),
-              ElementsAre(BlockCopy{.from = 1, .to = 2}, BlockCopy{.from = 1, .to = 3}));
+              ElementsAre(KvCopy{.from = 1, .to = 2}, KvCopy{.from = 1, .to = 3}));
   EXPECT_THAT(player.blocks.take_copies(), IsEmpty());
 }
 
@@ -277,17 +277,17 @@ TEST(BlockManager, EvictedBlocksGoToHostMemoryAndComeBack) {
   Player player(one_group(3, 0, 4));
   player.blocks.release(player.prefill(tokens_from(1, 12)));
   player.blocks.release(player.prefill(tokens_from(50, 8)));
-  using enum CopyDirection;
+  using enum KvCopy::Kind;
   EXPECT_THAT(player.blocks.take_copies(),
-              ElementsAre(BlockCopy{.from = 2, .to = 0, .direction = kDeviceToHost},
-                          BlockCopy{.from = 1, .to = 1, .direction = kDeviceToHost}));
+              ElementsAre(KvCopy{.kind = kToHost, .from = 2, .to = 0},
+                          KvCopy{.kind = kToHost, .from = 1, .to = 1}));
   const SequenceId id = player.prefill(tokens_from(1, 12));
   EXPECT_EQ(player.blocks.stats().num_hit_tokens, 8u);
   EXPECT_THAT(player.table(id), ElementsAre(0, 1, 2));
   EXPECT_THAT(player.blocks.take_copies(),
-              ElementsAre(BlockCopy{.from = 1, .to = 2, .direction = kDeviceToHost},
-                          BlockCopy{.from = 1, .to = 1, .direction = kHostToDevice},
-                          BlockCopy{.from = 2, .to = 3, .direction = kDeviceToHost}));
+              ElementsAre(KvCopy{.kind = kToHost, .from = 1, .to = 2},
+                          KvCopy{.kind = kFromHost, .from = 1, .to = 1},
+                          KvCopy{.kind = kToHost, .from = 2, .to = 3}));
 }
 
 TEST(BlockManager, WhatLiesInHostMemoryAlreadyIsNotWrittenAgain) {
@@ -297,7 +297,7 @@ TEST(BlockManager, WhatLiesInHostMemoryAlreadyIsNotWrittenAgain) {
   player.blocks.release(player.prefill(tokens_from(1, 8)));
   player.blocks.take_copies();
   player.blocks.release(player.prefill(tokens_from(80, 8)));
-  for (const BlockCopy& copy : player.blocks.take_copies()) ADD_FAILURE() << copy.from;
+  for (const KvCopy& copy : player.blocks.take_copies()) ADD_FAILURE() << copy.from;
 }
 
 // --- promises ------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(kSm90AttentionThreads, kSm90AttentionBlocks<kH
   extern __shared__ __align__(1024) unsigned char shared[];
   const unsigned query_tile = shared_address(shared);
   const AttentionWork work(args);
-  if (work.is_empty()) return;
+  work.exit_if_empty();
   const AttentionTile& tile = work.tile;
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;

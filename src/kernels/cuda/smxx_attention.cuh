@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kSmxxAttentionThreads, kSmxxAttentionBlocks<kH
   const unsigned value_tiles = key_tiles + 2 * kTileBytes;
 
   const AttentionWork work(args);
-  if (work.is_empty()) return;
+  work.exit_if_empty();
   const AttentionTile& tile = work.tile;
   const int head = work.head;
   const int key_head = args.num_heads + head;

@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kFp32AttentionThreads, kHeadDim < 128 ? 2 : 1)
   float* weights = values + kKeys * kStride;
 
   const AttentionWork work(args);
-  if (work.is_empty()) return;
+  work.exit_if_empty();
   const AttentionTile& tile = work.tile;
   const int head = work.head;
   const int x = threadIdx.x % 16;

@@ -1,0 +1,386 @@
+// The whole way from a prompt to its tokens, with the shipped model: alone, together, preempted,
+// cancelled, failing.
+#include "runtime/generation_core.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <future>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "checkpoint/model_files.h"
+#include "models/plan.h"
+#include "ops/cpu/cpu_ops.h"
+
+namespace millrace {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMaxSeqLen = 192;
+constexpr int64_t kBlockSize = 16;
+constexpr int32_t kPoison = 7;  // a token that makes a step throw
+
+// Throws for a step with the poisoned token in it.
+class FallibleModel : public Model {
+ public:
+  explicit FallibleModel(std::unique_ptr<Model> model) : model_(std::move(model)) {}
+
+  Output forward(Ops& ops, const Batch& batch) const override {
+    if (std::ranges::find(batch.token_ids, kPoison) != batch.token_ids.end())
+      throw Error(ErrorCode::kUnsupported, "a poisoned step", "none");
+    return model_->forward(ops, batch);
+  }
+  const KvCacheSpec& kv_cache_spec() const override { return model_->kv_cache_spec(); }
+
+ private:
+  std::unique_ptr<Model> model_;
+};
+
+// What came of one request.
+struct Outcome {
+  std::map<size_t, std::vector<int32_t>> tokens;  // by choice
+  std::map<size_t, FinishReason> reasons;
+  std::vector<GeneratedToken> first_choice;
+  std::exception_ptr error;
+  int64_t num_cached_tokens = 0;
+};
+
+class Generator {
+ public:
+  struct Options {
+    BatchSchedulerPolicy policy = BatchSchedulerPolicy::kGuaranteedNoEvict;
+    int64_t num_blocks = 256;
+    int64_t max_batch_size = 16;
+    int64_t max_num_tokens = 48;  // prompts come in chunks
+  };
+
+  Generator() : Generator(Options{}) {}
+  explicit Generator(const Options& options) {
+    const fs::path directory = fs::path(MILLRACE_SOURCE_DIR) / "examples" / "demo-model";
+    files_ = open_hf_directory(directory);
+    config_ = ModelConfig::from_hf(files_.config_texts, directory.string());
+    const StepLimits limits{.max_num_tokens = options.max_num_tokens,
+                            .max_num_sequences = options.max_batch_size,
+                            .max_seq_len = kMaxSeqLen};
+    const CheckpointSource source(files_.weights, files_.naming);
+    const ModelPlan plan = plan_model(config_, limits, source, {});
+    auto ops = std::make_unique<CpuOps>(pool_, cpu::best_isa(cpu_features()), Precision{},
+                                        plan.activation_bytes());
+    ParameterList list;
+    auto model = make_model(Params(source, *ops, list), config_, limits);
+    KvCacheSize size{.block_size = kBlockSize};
+    size.num_blocks.assign(plan.kv_cache.groups.size(), options.num_blocks);
+    ops->allocate_kv_cache(plan.kv_cache, size);
+    GenerationConfig config{.limits = {.max_num_tokens = options.max_num_tokens,
+                                       .max_batch_size = options.max_batch_size,
+                                       .max_seq_len = kMaxSeqLen,
+                                       .policy = options.policy},
+                            .blocks = {.seed = 1},
+                            .vocab_size = config_.vocab_size};
+    for (const KvGroupSpec& group : plan.kv_cache.groups)
+      config.blocks.groups.push_back(
+          {.block_size = kBlockSize, .num_blocks = options.num_blocks, .window = group.window});
+    core_ = std::make_unique<GenerationCore>(
+        std::make_unique<DecodeRunner>(std::move(ops),
+                                       std::make_unique<FallibleModel>(std::move(model))),
+        config);
+  }
+
+  GenerationCore& core() { return *core_; }
+  const ModelConfig& config() const { return config_; }
+
+  // Submits; the outcome is there when every choice has ended. `on_token` hears of each chunk.
+  std::future<Outcome> submit(GenerationRequest request,
+                              std::shared_ptr<RequestHandle>* handle = nullptr,
+                              std::function<void(const GenerationChunk&)> on_token = {}) {
+    struct State {
+      Outcome outcome;
+      size_t num_open = 0;
+      std::promise<Outcome> promise;
+    };
+    auto state = std::make_shared<State>();
+    state->num_open = static_cast<size_t>(request.sampling.n);
+    request.on_chunk = [state, on_token](GenerationChunk chunk) {
+      if (on_token) on_token(chunk);
+      Outcome& outcome = state->outcome;
+      for (GeneratedToken& token : chunk.tokens) {
+        outcome.tokens[chunk.choice].push_back(token.id);
+        if (chunk.choice == 0) outcome.first_choice.push_back(std::move(token));
+      }
+      outcome.num_cached_tokens = chunk.num_cached_tokens;
+      if (chunk.finish_reason == FinishReason::kNone) return;
+      ASSERT_TRUE(outcome.reasons.emplace(chunk.choice, chunk.finish_reason).second)
+          << "choice " << chunk.choice << " ended twice";
+      if (chunk.error) outcome.error = chunk.error;
+      if (--state->num_open == 0) state->promise.set_value(std::move(outcome));
+    };
+    std::future<Outcome> future = state->promise.get_future();
+    const auto submitted = core_->submit(std::move(request));
+    if (handle) *handle = submitted;
+    return future;
+  }
+
+  Outcome run(GenerationRequest request) { return submit(std::move(request)).get(); }
+
+  // Nobody holds a block any more.
+  void expect_no_blocks_used() {
+    // The last chunk comes before the step is counted.
+    for (int i = 0; i < 1000 && core_->stats().num_requests > 0; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (const CacheGroupStats& group : core_->stats().groups) EXPECT_EQ(group.num_used, 0);
+    EXPECT_EQ(core_->stats().num_requests, 0u);
+  }
+
+ private:
+  ThreadPool pool_{2};
+  ModelFiles files_;
+  ModelConfig config_;
+  std::unique_ptr<GenerationCore> core_;
+};
+
+std::string message_of(const std::exception_ptr& error) {
+  if (!error) return "";
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& caught) {
+    return caught.what();
+  }
+}
+
+std::vector<int32_t> random_prompt(std::mt19937& random, size_t length) {
+  std::vector<int32_t> prompt(length);
+  for (int32_t& token : prompt) token = static_cast<int32_t>(100 + random() % 1900);
+  return prompt;
+}
+
+GenerationRequest greedy(std::vector<int32_t> prompt, int64_t max_tokens) {
+  return {.prompt = std::move(prompt), .sampling = {.temperature = 0, .max_tokens = max_tokens}};
+}
+
+TEST(GenerationCoreTest, GreedyTokensAreThoseOfTransformers) {
+  const Checkpoint expected = Checkpoint::from_file(
+      (fs::path(MILLRACE_SOURCE_DIR) / "tests/golden/decoders/demo_model/expected.safetensors")
+          .string());
+  const auto ids = expected.find("token_ids")->as<const int32_t>();
+  const auto length = static_cast<size_t>(expected.find("prompt_length")->as<const int32_t>()[0]);
+  const std::vector<int32_t> prompt(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(length));
+  const std::vector<int32_t> want(ids.begin() + static_cast<std::ptrdiff_t>(length), ids.end());
+  Generator generator;
+  const Outcome outcome = generator.run(greedy(prompt, static_cast<int64_t>(want.size())));
+  EXPECT_EQ(outcome.tokens.at(0), want);
+  EXPECT_EQ(outcome.reasons.at(0), FinishReason::kLength);
+  // Again: most of the prompt is found in the cache, and changes nothing.
+  const Outcome again = generator.run(greedy(prompt, static_cast<int64_t>(want.size())));
+  EXPECT_EQ(again.tokens, outcome.tokens);
+  EXPECT_EQ(again.num_cached_tokens, (static_cast<int64_t>(length) - 1) / kBlockSize * kBlockSize);
+  generator.expect_no_blocks_used();
+}
+
+TEST(GenerationCoreTest, EndTokensEndAChoiceUnlessIgnoredOrTooEarly) {
+  std::mt19937 random(11);
+  Generator generator;
+  const std::vector<int32_t> prompt = random_prompt(random, 20);
+  const std::vector<int32_t> free = generator.run(greedy(prompt, 12)).tokens.at(0);
+  GenerationRequest request = greedy(prompt, 12);
+  request.end_token_ids = {free[4]};
+  const auto first = std::ranges::find(free, free[4]) - free.begin();
+  const Outcome ended = generator.run(request);
+  EXPECT_EQ(ended.tokens.at(0).size(), static_cast<size_t>(first) + 1);
+  EXPECT_EQ(ended.reasons.at(0), FinishReason::kStop);
+  request.sampling.ignore_eos = true;
+  EXPECT_EQ(generator.run(request).tokens.at(0), free);
+  request.sampling.ignore_eos = false;
+  request.sampling.min_tokens = 12;
+  const Outcome later = generator.run(request);
+  EXPECT_THAT(later.tokens.at(0), testing::Not(testing::Contains(free[4])));
+  EXPECT_EQ(later.reasons.at(0), FinishReason::kLength);
+  request.sampling.min_tokens = 0;
+  request.sampling.ignore_eos = true;
+  request.sampling.stop_token_ids = {free[4]};
+  EXPECT_EQ(generator.run(request).tokens.at(0), ended.tokens.at(0));
+}
+
+TEST(GenerationCoreTest, BadWordsAndAllowedTokensAreObeyed) {
+  std::mt19937 random(12);
+  Generator generator;
+  const std::vector<int32_t> prompt = random_prompt(random, 9);
+  const std::vector<int32_t> free = generator.run(greedy(prompt, 8)).tokens.at(0);
+  GenerationRequest request = greedy(prompt, 8);
+  request.sampling.bad_words = {{free[0]}, {free[2], free[3]}};
+  const std::vector<int32_t> tokens = generator.run(request).tokens.at(0);
+  EXPECT_THAT(tokens, testing::Not(testing::Contains(free[0])));
+  for (size_t i = 1; i < tokens.size(); ++i)
+    EXPECT_FALSE(tokens[i - 1] == free[2] && tokens[i] == free[3]);
+  request.sampling.bad_words = {};
+  request.sampling.allowed_token_ids = {300, 301, 302};
+  const std::vector<int32_t> allowed = generator.run(request).tokens.at(0);
+  for (const int32_t token : allowed) {
+    EXPECT_GE(token, 300);
+    EXPECT_LE(token, 302);
+  }
+  request.sampling.bad_words = {{300}, {301}, {302}};
+  const Outcome nothing_left = generator.run(request);
+  EXPECT_EQ(nothing_left.reasons.at(0), FinishReason::kError);
+  EXPECT_THAT(message_of(nothing_left.error), testing::HasSubstr("no token is left"));
+  generator.expect_no_blocks_used();
+}
+
+TEST(GenerationCoreTest, LogprobsComeWithTheTokens) {
+  std::mt19937 random(13);
+  Generator generator;
+  GenerationRequest request = greedy(random_prompt(random, 9), 4);
+  request.sampling.logprobs = 3;
+  const Outcome outcome = generator.run(request);
+  for (const GeneratedToken& token : outcome.first_choice) {
+    EXPECT_EQ(token.rank, 1);
+    EXPECT_LT(token.logprob, 0);
+    ASSERT_EQ(token.top.size(), 3u);
+    EXPECT_EQ(token.top[0], std::pair(token.id, token.logprob));
+    EXPECT_GE(token.top[1].second, token.top[2].second);
+  }
+}
+
+GenerationRequest random_request(std::mt19937& random) {
+  const auto uniform = [&](double least, double most) {
+    return static_cast<float>(std::uniform_real_distribution(least, most)(random));
+  };
+  GenerationRequest request{.prompt = random_prompt(random, 1 + random() % 90)};
+  SamplingParams& sampling = request.sampling;
+  sampling.temperature = random() % 3 == 0 ? 0 : uniform(0.2, 1.5);
+  sampling.top_k = random() % 2 ? 0 : static_cast<int64_t>(1 + random() % 50);
+  sampling.top_p = random() % 2 ? 1 : uniform(0.3, 1.0);
+  sampling.repetition_penalty = random() % 2 ? 1 : uniform(1.0, 1.5);
+  sampling.frequency_penalty = random() % 2 ? 0 : uniform(0.0, 1.0);
+  sampling.seed = random();
+  sampling.max_tokens = 1 + random() % 40;
+  sampling.n = random() % 4 == 0 ? 3 : 1;
+  request.priority = random() % 3;
+  request.end_token_ids = {static_cast<int32_t>(100 + random() % 1900)};
+  return request;
+}
+
+// Under both policies, with so few blocks that sequences are preempted all the time.
+TEST(GenerationCoreTest, WhatElseIsInTheBatchChangesNothing) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 24; ++i) requests.push_back(random_request(random));
+  std::vector<Outcome> alone;
+  {
+    Generator generator;
+    for (const GenerationRequest& request : requests) alone.push_back(generator.run(request));
+  }
+  for (const auto policy :
+       {BatchSchedulerPolicy::kGuaranteedNoEvict, BatchSchedulerPolicy::kMaxUtilization}) {
+    Generator generator({.policy = policy, .num_blocks = 28});
+    std::vector<std::future<Outcome>> together;
+    for (const GenerationRequest& request : requests) together.push_back(generator.submit(request));
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const Outcome outcome = together[i].get();
+      EXPECT_EQ(outcome.tokens, alone[i].tokens) << "request " << i;
+      EXPECT_EQ(outcome.reasons, alone[i].reasons) << "request " << i;
+    }
+    generator.expect_no_blocks_used();
+    if (policy == BatchSchedulerPolicy::kMaxUtilization) {
+      EXPECT_GT(generator.core().stats().num_preemptions, 0u);
+    }
+  }
+}
+
+TEST(GenerationCoreTest, ChoicesDrawAsRequestsOfTheirOwnSeeds) {
+  std::mt19937 random(14);
+  Generator generator;
+  GenerationRequest request{.prompt = random_prompt(random, 30),
+                            .sampling = {.temperature = 1.2f, .seed = 5, .max_tokens = 10, .n = 3}};
+  const Outcome together = generator.run(request);
+  request.sampling.n = 1;
+  for (size_t choice = 0; choice < 3; ++choice) {
+    request.sampling.seed = 5 + static_cast<int64_t>(choice);
+    EXPECT_EQ(generator.run(request).tokens.at(0), together.tokens.at(choice)) << choice;
+  }
+  EXPECT_NE(together.tokens.at(0), together.tokens.at(1));
+}
+
+TEST(GenerationCoreTest, CancelledRequestsGiveTheirBlocksBack) {
+  std::mt19937 random(15);
+  Generator generator;
+  std::shared_ptr<RequestHandle> handle;
+  std::promise<void> begun;
+  int num_heard = 0;
+  const auto never = generator.submit(greedy(random_prompt(random, 40), 150), &handle,
+                                      [&](const GenerationChunk&) {
+                                        if (num_heard++ == 0) begun.set_value();
+                                      });
+  begun.get_future().wait();
+  handle->cancel();
+  generator.run(greedy(random_prompt(random, 5), 3));  // a step after that
+  EXPECT_LT(num_heard, 150);
+  generator.expect_no_blocks_used();
+}
+
+TEST(GenerationCoreTest, AStepThatThrowsFailsItsOwnRequestsAlone) {
+  std::mt19937 random(16);
+  Generator generator;
+  const GenerationRequest good = greedy(random_prompt(random, 40), 20);
+  const Outcome expected = generator.run(good);
+  GenerationRequest bad = greedy({200, 201, kPoison, 202}, 5);
+  bad.sampling.n = 2;
+  const Outcome failed = generator.run(bad);
+  EXPECT_EQ(failed.reasons.at(0), FinishReason::kError);
+  EXPECT_EQ(failed.reasons.at(1), FinishReason::kError);
+  EXPECT_THAT(message_of(failed.error), testing::HasSubstr("a poisoned step"));
+  EXPECT_EQ(generator.run(good).tokens, expected.tokens);
+  generator.expect_no_blocks_used();
+  EXPECT_EQ(generator.core().stats().num_failed_steps, 1u);
+  EXPECT_TRUE(generator.core().healthy(std::chrono::seconds(60)));
+  generator.expect_no_blocks_used();
+}
+
+TEST(GenerationCoreTest, DeadlinesAreKept) {
+  std::mt19937 random(17);
+  Generator generator;
+  GenerationRequest late = greedy(random_prompt(random, 10), 5);
+  late.deadline = Clock::now() - std::chrono::seconds(1);
+  const Outcome outcome = generator.run(late);
+  EXPECT_EQ(outcome.reasons.at(0), FinishReason::kTimeout);
+  EXPECT_THAT(message_of(outcome.error), testing::HasSubstr("deadline"));
+  generator.expect_no_blocks_used();
+}
+
+TEST(GenerationCoreTest, WhatCouldNeverRunIsRefusedAtOnce) {
+  Generator generator({.num_blocks = 4});
+  std::mt19937 random(18);
+  EXPECT_THROW(generator.submit(greedy({}, 5)), Error);
+  EXPECT_THROW(generator.submit(greedy(random_prompt(random, kMaxSeqLen), 5)), Error);
+  EXPECT_THROW(generator.submit(greedy(random_prompt(random, 70), 5)), Error) << "4 blocks of 16";
+  GenerationRequest many = greedy(random_prompt(random, 4), 5);
+  many.sampling.n = 17;
+  EXPECT_THROW(generator.submit(many), Error);
+}
+
+TEST(GenerationCoreTest, StopFailsTheRest) {
+  std::mt19937 random(19);
+  Generator generator;
+  std::vector<std::future<Outcome>> open;
+  for (int i = 0; i < 20; ++i)
+    open.push_back(generator.submit(greedy(random_prompt(random, 60), 120)));
+  generator.core().stop();
+  int num_failed = 0;
+  for (auto& outcome : open) {
+    const Outcome ended = outcome.get();
+    if (ended.reasons.at(0) != FinishReason::kError) continue;
+    ++num_failed;
+    EXPECT_THAT(message_of(ended.error), testing::HasSubstr("shutting down"));
+  }
+  EXPECT_GT(num_failed, 0);
+  EXPECT_THROW(generator.submit(greedy({200}, 1)), Error);
+  generator.expect_no_blocks_used();
+}
+
+}  // namespace
+}  // namespace millrace
