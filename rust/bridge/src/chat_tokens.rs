@@ -2,7 +2,7 @@
 //! functions of chat templates.
 
 use crate::chat_request::{ChatRequest, Json, MrChatRequest};
-use crate::chat_template::{refused, ChatTemplate, MrChatTemplateLimits};
+use crate::chat_template::{ChatTemplate, MrChatTemplateLimits};
 use crate::error::{guard, Error, MrError, MrSlice};
 use crate::lifted::{fold_char, is_lifted, Guard};
 use crate::tokenizer::{failed, MrTokenizer};
@@ -73,10 +73,9 @@ impl MrChatTemplate {
         }
 
         if request.has_plane_16() {
-            return Err(refused(
+            return Err(Error::failed(
                 "the messages hold a control token's text beside characters of the private plane 16, \
-                 so that they cannot be told apart"
-                    .into(),
+                 so that they cannot be told apart",
             ));
         }
         let lifted = self
@@ -90,10 +89,9 @@ impl MrChatTemplate {
             user.resize(plain.len(), is_lifted(c));
         }
         if plain != owner.text {
-            return Err(refused(
+            return Err(Error::failed(
                 "this chat template treats the text of the messages in a way that does not let us tell \
-                 it from control tokens"
-                    .into(),
+                 it from control tokens",
             ));
         }
         let token_ids = encode_guarded(tokenizer, &plain, &user, &self.control_ids)?;

@@ -111,6 +111,22 @@ pub struct Error {
     pub message: String,
 }
 
+impl Error {
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Error {
+            code: MrErrorCode::Corrupt,
+            message: message.into(),
+        }
+    }
+
+    pub fn failed(message: impl Into<String>) -> Self {
+        Error {
+            code: MrErrorCode::Failed,
+            message: message.into(),
+        }
+    }
+}
+
 /// Runs the body of an exported function: its value, or `otherwise` with `error` filled.
 ///
 /// # Safety

@@ -65,6 +65,11 @@ pub fn pairs(map: &Value) -> Result<Vec<(Value, Value)>, Error> {
         .collect())
 }
 
+/// Whether it is a sequence that is no text.
+pub fn is_list(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
+}
+
 /// `str(value)`; an undefined value is empty, as Jinja2 prints it.
 pub fn text_of(value: &Value) -> Result<String, Error> {
     if let Some(text) = value.as_str() {
