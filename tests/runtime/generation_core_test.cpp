@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <future>
 #include <map>
@@ -22,15 +23,15 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kMaxSeqLen = 192;
 constexpr int64_t kBlockSize = 16;
-constexpr int32_t kPoison = 7;  // a token that makes a step throw
+constexpr int32_t kPoison = 7;  // a token that makes a step throw, where a test wants that
 
-// Throws for a step with the poisoned token in it.
 class FallibleModel : public Model {
  public:
-  explicit FallibleModel(std::unique_ptr<Model> model) : model_(std::move(model)) {}
+  FallibleModel(std::unique_ptr<Model> model, const std::atomic<bool>& fails)
+      : model_(std::move(model)), fails_(fails) {}
 
   Output forward(Ops& ops, const Batch& batch) const override {
-    if (std::ranges::find(batch.token_ids, kPoison) != batch.token_ids.end())
+    if (fails_ && std::ranges::find(batch.token_ids, kPoison) != batch.token_ids.end())
       throw Error(ErrorCode::kUnsupported, "a poisoned step", "none");
     return model_->forward(ops, batch);
   }
@@ -38,6 +39,7 @@ class FallibleModel : public Model {
 
  private:
   std::unique_ptr<Model> model_;
+  const std::atomic<bool>& fails_;
 };
 
 // What came of one request.
@@ -86,9 +88,11 @@ class Generator {
           {.block_size = kBlockSize, .num_blocks = options.num_blocks, .window = group.window});
     core_ = std::make_unique<GenerationCore>(
         std::make_unique<DecodeRunner>(std::move(ops),
-                                       std::make_unique<FallibleModel>(std::move(model))),
+                                       std::make_unique<FallibleModel>(std::move(model), fails)),
         config);
   }
+
+  std::atomic<bool> fails = false;  // steps with kPoison among their tokens
 
   GenerationCore& core() { return *core_; }
   const ModelConfig& config() const { return config_; }
@@ -330,7 +334,9 @@ TEST(GenerationCoreTest, AStepThatThrowsFailsItsOwnRequestsAlone) {
   const Outcome expected = generator.run(good);
   GenerationRequest bad = greedy({200, 201, kPoison, 202}, 5);
   bad.sampling.n = 2;
+  generator.fails = true;
   const Outcome failed = generator.run(bad);
+  generator.fails = false;
   EXPECT_EQ(failed.reasons.at(0), FinishReason::kError);
   EXPECT_EQ(failed.reasons.at(1), FinishReason::kError);
   EXPECT_THAT(message_of(failed.error), testing::HasSubstr("a poisoned step"));
