@@ -3,6 +3,7 @@
 #include "runtime/generation_core.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -15,7 +16,7 @@ namespace millrace {
 struct GenerationCore::Active : DecodeRequest {
   Active(GenerationRequest request, int64_t vocab_size)
       : asked(std::move(request)), setup(asked, vocab_size) {
-    prompt = asked.prompt;
+    prompt = std::move(asked.prompt);
     max_new_tokens = asked.sampling.max_tokens;
     num_choices = asked.sampling.best_of.value_or(asked.sampling.n);
     priority = asked.priority;
@@ -118,13 +119,11 @@ void GenerationCore::run(const DecodeStep& step) {
   copies_.insert(copies_.end(), step.copies.begin(), step.copies.end());
   if (step.empty()) return publish(step, false);
   try {
-    const SampledRows sampled =
-        runner_->run(copies_, make_batch(step, blocks_), make_sampling(step));
-    copies_.clear();
-    commit(step, sampled);
+    const Batch batch = make_batch(step, blocks_);
+    const SamplingBatch sampling = make_sampling(step);
+    commit(step, runner_->run(std::exchange(copies_, {}), batch, sampling));
     publish(step, false);
   } catch (...) {
-    copies_.clear();
     fail(step);
   }
 }
