@@ -2,7 +2,7 @@
 // step of 256 sequences should cost no more than 50 us.
 #include <benchmark/benchmark.h>
 
-#include "runtime/decode_scheduler.h"
+#include "runtime/decode_runner.h"
 
 namespace millrace::bench {
 namespace {
@@ -62,44 +62,6 @@ void append_tokens(benchmark::State& state) {
 }
 BENCHMARK(append_tokens)->ArgName("groups")->Arg(1)->Arg(2)->Unit(benchmark::kMicrosecond);
 
-// The flat arrays of a step, as a batch holds them. Block tables are kept from step to step: only
-// what is new is written.
-struct Packed {
-  std::vector<int32_t> token_ids;
-  std::vector<int32_t> positions;
-  std::vector<int32_t> slots;
-  std::vector<int32_t> cu_seqlens;
-  std::vector<int32_t> kv_lengths;
-  std::vector<std::vector<int32_t>> tables;  // [sequence]
-
-  void pack(const DecodeStep& step, const BlockManager& blocks) {
-    const int64_t size = blocks.group_config(0).block_size;
-    token_ids.clear();
-    positions.clear();
-    slots.clear();
-    cu_seqlens.assign(1, 0);
-    kv_lengths.clear();
-    for (const DecodeItem& item : step.items) {
-      const std::vector<int32_t>& tokens = item.sequence().tokens;
-      const auto table = blocks.block_table(item.blocks, 0);
-      if (static_cast<size_t>(item.blocks) >= tables.size())
-        tables.resize(static_cast<size_t>(item.blocks) + 1);
-      std::vector<int32_t>& kept = tables[static_cast<size_t>(item.blocks)];
-      if (item.begin == 0) kept.clear();
-      if (kept.size() < table.size())
-        kept.insert(kept.end(), table.begin() + static_cast<int64_t>(kept.size()), table.end());
-      for (int64_t i = item.begin; i < item.end; ++i) {
-        token_ids.push_back(tokens[static_cast<size_t>(i)]);
-        positions.push_back(static_cast<int32_t>(i));
-        slots.push_back(
-            static_cast<int32_t>(table[static_cast<size_t>(i / size)] * size + i % size));
-      }
-      cu_seqlens.push_back(static_cast<int32_t>(token_ids.size()));
-      kv_lengths.push_back(static_cast<int32_t>(item.end));
-    }
-  }
-};
-
 // A step of decodes from the look for dropped requests to the commit of its tokens.
 void decode_step(benchmark::State& state) {
   const auto policy = static_cast<BatchSchedulerPolicy>(state.range(0));
@@ -111,7 +73,6 @@ void decode_step(benchmark::State& state) {
                              .total_token_limit = INT64_MAX,
                              .policy = policy},
                             blocks);
-  Packed packed;
   const std::vector<int32_t> sampled = {2};
   int64_t num_added = 0;
   for (auto _ : state) {
@@ -133,7 +94,7 @@ void decode_step(benchmark::State& state) {
     }
     scheduler.drop(Clock::now());
     const DecodeStep step = scheduler.next_step();
-    packed.pack(step, blocks);
+    const Batch packed = make_batch(step, blocks);
     benchmark::DoNotOptimize(packed.token_ids.data());
     for (const DecodeItem& item : step.items) {
       scheduler.commit(item, std::span(sampled).first(static_cast<size_t>(item.num_samples)));

@@ -9,18 +9,13 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "config/hf_limits.h"
 #include "config/hf_rope.h"
 
 namespace millrace {
 
 namespace {
 
-// Far above every published model, and small enough that no product of them overflows.
-constexpr int64_t kMaxVocab = int64_t{1} << 28;
-constexpr int64_t kMaxPositions = int64_t{1} << 24;
-constexpr int64_t kMaxHidden = int64_t{1} << 17;
-constexpr int64_t kMaxIntermediate = int64_t{1} << 20;
-constexpr int64_t kMaxLayers = 10'000;
 constexpr int64_t kMaxHeadDim = 256;
 constexpr size_t kMaxEosTokens = 1024;
 

@@ -9,17 +9,11 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "config/hf_decoder.h"
+#include "config/hf_limits.h"
 
 namespace millrace {
 
 namespace {
-
-// Far above every published model, and small enough that no product of them overflows.
-constexpr int64_t kMaxVocab = int64_t{1} << 28;
-constexpr int64_t kMaxPositions = int64_t{1} << 24;
-constexpr int64_t kMaxHidden = int64_t{1} << 17;
-constexpr int64_t kMaxIntermediate = int64_t{1} << 20;
-constexpr int64_t kMaxLayers = 10'000;
 
 // A named text parsed as a JSON object; empty when the directory has no such file.
 class ConfigText {

@@ -62,15 +62,14 @@ class CpuOps : public Ops {
   void run_paged_attention(const Tensor& qkv, const Batch& batch, size_t layer,
                            const CausalAttention& attention, const Tensor& out) override;
   cpu::PagedKv paged_kv(size_t layer) const;
+  void* allocate_weight(int64_t bytes);
 
   ThreadPool& pool_;
   const cpu::Kernels& kernels_;
   Buffer arena_memory_;
   std::vector<float> sampling_scratch_;  // [num_threads, vocab]
-  void* allocate_weight(int64_t bytes);
-
-  std::vector<Buffer>
-      weight_memory_;   // blocks that packed weights and copies lie in, one after another
+  // Blocks that packed weights and copies lie in, one after another.
+  std::vector<Buffer> weight_memory_;
   Arena weight_block_;  // what is left of the last one
 };
 
