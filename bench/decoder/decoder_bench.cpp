@@ -43,7 +43,7 @@ struct Bench {
     const int64_t table = config.vocab_size * config.hidden_size;
     const bool tied = config.decoder->tie_word_embeddings;
     weight_bytes =
-        (plan.parameters.numel() - (tied ? 0 : table)) * size_of(target.precision.product);
+        (plan.parameters.numel() - (tied ? 0 : table)) * size_of(config.dtype);
     kv_bytes = kv.bytes_per_token(DType::kF32);
   }
 
