@@ -235,7 +235,8 @@ void CpuOps::run_sample(const Tensor& logits, const SamplingBatch& batch,
                     .mask = batch.mask_begins[i] < 0
                                 ? nullptr
                                 : &batch.masks[static_cast<size_t>(batch.mask_begins[i])],
-                    .num_top = batch.num_logprobs[i]});
+                    .num_top = batch.num_logprobs[i],
+                    .given_token = batch.given_tokens[i]});
   }
   sampling_scratch_.resize(static_cast<size_t>(pool_.num_threads() * logits.columns()));
   cpu::sample(pool_, {.logits = floats(logits),
@@ -249,6 +250,7 @@ void CpuOps::run_sample(const Tensor& logits, const SamplingBatch& batch,
                       .ranks = static_cast<int32_t*>(out.ranks.data),
                       .top_tokens = static_cast<int32_t*>(out.top_tokens.data),
                       .top_logprobs = mutable_floats(out.top_logprobs)});
+  sampled_tokens_ = static_cast<const int32_t*>(out.tokens.data);
 }
 
 }  // namespace millrace
