@@ -36,20 +36,18 @@ std::filesystem::path directory_of(const BenchModelCommand& command, const Confi
 int run(const BenchModelCommand& command) {
   const ConfigFile config = config_of(command.what, command.overrides);
   const RuntimeConfig& runtime = config.runtime;
-  const auto model = LoadedModel::open(directory_of(command, config),
-                                       {.device = runtime.device,
-                                        .dtype = runtime.dtype,
-                                        .num_threads = runtime.num_threads,
-                                        .build = config.build,
-                                        .limits = limits_of(command.options),
-                                        .generation = runtime.generation,
-                                        .random_weights = command.random_weights,
-                                        .deterministic = runtime.deterministic,
-                                        .enforce_eager = runtime.enforce_eager});
-  ModelBenchReport report =
-      run_model_bench(*model, command.options, [](const std::string& size) {
-        fmt::print(stderr, "{}\n", size);
-      });
+  const auto model =
+      LoadedModel::open(directory_of(command, config), {.device = runtime.device,
+                                                        .dtype = runtime.dtype,
+                                                        .num_threads = runtime.num_threads,
+                                                        .build = config.build,
+                                                        .limits = limits_of(command.options),
+                                                        .generation = runtime.generation,
+                                                        .random_weights = command.random_weights,
+                                                        .deterministic = runtime.deterministic,
+                                                        .enforce_eager = runtime.enforce_eager});
+  ModelBenchReport report = run_model_bench(
+      *model, command.options, [](const std::string& size) { fmt::print(stderr, "{}\n", size); });
   report.random_weights = command.random_weights.has_value();
   fmt::print("{}", render(report));
   if (!command.json.empty()) write_file(command.json, to_json(report));

@@ -9,6 +9,7 @@
 #include "layers/random_source.h"
 #include "models/registry.h"
 #include "ops/cpu/cpu_ops.h"
+#include "runtime/sampling_params.h"
 
 namespace millrace {
 

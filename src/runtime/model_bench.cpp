@@ -31,12 +31,15 @@ class Bench {
         kv_(model.plan.kv_cache),
         kv_dtype_(model.plan.precision.hidden) {}
 
-  // Embeddings are looked up row by row, unless they are the head's too.
+  // Embeddings are looked up row by row, unless they are the head's too. The CPU keeps weights that
+  // were stored in bf16 so, whatever it computes in.
   int64_t weight_bytes() const {
     const ModelConfig& config = model_.config;
+    const DType kept =
+        !model_.gpu && config.dtype == DType::kBF16 ? DType::kBF16 : model_.plan.precision.product;
     const int64_t table =
         config.decoder->tie_word_embeddings ? 0 : config.vocab_size * config.hidden_size;
-    return (model_.plan.parameters.numel() - table) * size_of(model_.plan.precision.product);
+    return (model_.plan.parameters.numel() - table) * size_of(kept);
   }
 
   int64_t kv_bytes(int64_t context) const {
@@ -58,8 +61,7 @@ class Bench {
     for (const CacheGroupConfig& group : generator_.blocks.groups) {
       const int64_t held = max_blocks_held(group, context, limits.max_num_tokens);
       if (num_sequences * held > group.num_blocks)
-        return fmt::format("the KV cache holds {} tokens",
-                           group.num_blocks * group.block_size);
+        return fmt::format("the KV cache holds {} tokens", group.num_blocks * group.block_size);
     }
     return {};
   }
@@ -79,8 +81,8 @@ class Bench {
   DecodeRate decode(int64_t batch_size, int64_t context) {
     DecodeRate rate{.batch_size = batch_size, .context = context};
     const double before = memory_rate();
-    rate.step = depth() > 1 ? overlapped_step(batch_size, context)
-                            : single_step(batch_size, context);
+    rate.step =
+        depth() > 1 ? overlapped_step(batch_size, context) : single_step(batch_size, context);
     rate.memory_rate = (before + memory_rate()) / 2;
     rate.bytes = weight_bytes() + batch_size * kv_bytes(context);
     return rate;
@@ -198,8 +200,8 @@ class Bench {
 }  // namespace
 
 StepLimitOverrides limits_of(const ModelBenchOptions& options) {
-  const int64_t longest = std::max(std::ranges::max(options.prompts) + 1,
-                                   std::ranges::max(options.contexts));
+  const int64_t longest =
+      std::max(std::ranges::max(options.prompts) + 1, std::ranges::max(options.contexts));
   return {.max_seq_len = longest, .max_batch_size = std::ranges::max(options.batch_sizes)};
 }
 
@@ -238,10 +240,12 @@ ModelBenchReport run_model_bench(LoadedModel& model, const ModelBenchOptions& op
 
 std::string render(const ModelBenchReport& report) {
   std::string text = fmt::format(
-      "{} on {}, products in {}{}\n{:.2f} G parameters, {:.2f} GB read by each step, {:.1f} KB of KV "
+      "{} on {}, products in {}{}\n{:.2f} G parameters, {:.2f} GB read by each step, {:.1f} KB of "
+      "KV "
       "a token, {} in flight\n",
       report.architecture, report.device, report.dtype,
-      report.random_weights ? ", random weights" : "", static_cast<double>(report.num_parameters) / 1e9,
+      report.random_weights ? ", random weights" : "",
+      static_cast<double>(report.num_parameters) / 1e9,
       static_cast<double>(report.weight_bytes) / 1e9,
       static_cast<double>(report.kv_token_bytes) / 1e3,
       report.steps_in_flight == 1 ? "one step" : fmt::format("{} steps", report.steps_in_flight));

@@ -11,7 +11,7 @@
 namespace millrace {
 
 struct ModelBenchOptions {
-  std::vector<int64_t> prompts{128, 512};           // tokens of a prompt that is alone
+  std::vector<int64_t> prompts{128, 512};            // tokens of a prompt that is alone
   std::vector<int64_t> batch_sizes{1, 2, 4, 8, 16};  // sequences that decode together
   std::vector<int64_t> contexts{64, 1024};           // keys of each of them
   int num_steps = 15;                                // measured, of each size
@@ -28,9 +28,9 @@ struct PrefillRate {
 struct DecodeRate {
   int64_t batch_size = 0;
   int64_t context = 0;
-  double step = 0;          // s, the median; where steps overlap, the mean
-  int64_t bytes = 0;        // of weights and KV that a step has to read
-  double memory_rate = 0;   // bytes/s, measured before and after
+  double step = 0;         // s, the median; where steps overlap, the mean
+  int64_t bytes = 0;       // of weights and KV that a step has to read
+  double memory_rate = 0;  // bytes/s, measured before and after
   double tokens_per_s() const { return static_cast<double>(batch_size) / step; }
   double bytes_per_s() const { return static_cast<double>(bytes) / step; }
   double memory_share() const { return bytes_per_s() / memory_rate; }

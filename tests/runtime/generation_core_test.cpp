@@ -415,6 +415,7 @@ TEST_P(GenerationCoreTest, WhoMakesAStepThrowFailsAlone) {
   for (int i = 0; i < 6; ++i) {
     good.push_back(random_request(random));
     good.back().sampling.max_tokens = 60;
+    good.back().sampling.bad_words.push_back({kPoison});
     alone.push_back(generator.run(good.back()));
   }
   generator.fails = true;

@@ -33,7 +33,9 @@ uint64_t read_pages(const std::byte* begin, int64_t num_pages) {
 double measure_read_rate(ThreadPool& pool) {
   const Buffer memory = Buffer::host(kBytes);
   auto* bytes = static_cast<std::byte*>(memory.data());
-  const auto mine = [&](int thread) { return partition(kBytes / kPage, pool.num_threads(), thread); };
+  const auto mine = [&](int thread) {
+    return partition(kBytes / kPage, pool.num_threads(), thread);
+  };
   pool.run([&](int thread) {  // each thread's part lies near it
     std::memset(bytes + mine(thread).begin * kPage, 1,
                 static_cast<size_t>((mine(thread).end - mine(thread).begin) * kPage));
