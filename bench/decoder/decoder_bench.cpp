@@ -42,8 +42,7 @@ struct Bench {
                                     kv.groups.size(), kMaxStreams * kMaxKeys / kBlockSize)});
     const int64_t table = config.vocab_size * config.hidden_size;
     const bool tied = config.decoder->tie_word_embeddings;
-    weight_bytes =
-        (plan.parameters.numel() - (tied ? 0 : table)) * size_of(target.precision.product);
+    weight_bytes = (plan.parameters.numel() - (tied ? 0 : table)) * size_of(config.dtype);
     kv_bytes = kv.bytes_per_token(DType::kF32);
   }
 

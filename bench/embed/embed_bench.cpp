@@ -89,9 +89,9 @@ double best_gemm(ThreadPool& pool, cpu::Isa isa, int64_t n, int64_t k) {
   const auto weight = random_values(n * k);
   const auto x = random_values(kRows * k);
   std::vector<float> out(static_cast<size_t>(kRows * n));
-  const Buffer packed = Buffer::host(cpu::packed_weight_bytes(kernels, DType::kF32, n, k));
+  const Buffer packed = Buffer::host(cpu::packed_weight_bytes(kernels, {}, n, k));
   const auto view =
-      cpu::pack_weight(kernels, pool, DType::kF32, weight.data(), DType::kF32, n, k, packed.data());
+      cpu::pack_weight(kernels, pool, {}, weight.data(), DType::kF32, n, k, packed.data());
   double best = 0;
   for (int i = 0; i < 30; ++i) {
     const auto begin = Clock::now();

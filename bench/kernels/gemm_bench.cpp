@@ -24,24 +24,24 @@ double flops_of(const benchmark::State& state) {
   return 2.0 * static_cast<double>(state.range(0) * state.range(1) * state.range(2));
 }
 
-void run_gemm(benchmark::State& state, DType dtype, cpu::Epilogue epilogue) {
+void run_gemm(benchmark::State& state, const cpu::Factors& factors, cpu::Epilogue epilogue) {
   const int64_t m = state.range(0), n = state.range(1), k = state.range(2);
   ThreadPool pool(num_threads());
   const cpu::Kernels& kernels = cpu::kernels_for(isa());
-  if (dtype == DType::kBF16 && !cpu::has_bf16_products(isa())) {
+  if (factors.x == DType::kBF16 && !cpu::has_bf16_products(isa())) {
     return state.SkipWithError("no products of bf16");
   }
   const auto weight = random_values(n * k);
   const auto bias = random_values(n);
   const std::vector<float> x = random_values(m * k);
   std::vector<uint16_t> x_bf16(static_cast<size_t>(m * k), 0x3f80);
-  const Buffer packed = Buffer::host(cpu::packed_weight_bytes(kernels, dtype, n, k));
+  const Buffer packed = Buffer::host(cpu::packed_weight_bytes(kernels, factors, n, k));
   std::vector<float> out(static_cast<size_t>(m * n));
   const cpu::GemmArgs args{
       .m = m,
       .weight =
-          cpu::pack_weight(kernels, pool, dtype, weight.data(), DType::kF32, n, k, packed.data()),
-      .x = dtype == DType::kF32 ? static_cast<const void*>(x.data()) : x_bf16.data(),
+          cpu::pack_weight(kernels, pool, factors, weight.data(), DType::kF32, n, k, packed.data()),
+      .x = factors.x == DType::kF32 ? static_cast<const void*>(x.data()) : x_bf16.data(),
       .x_stride = k,
       .bias = bias.data(),
       .epilogue = epilogue,
@@ -56,17 +56,21 @@ void run_gemm(benchmark::State& state, DType dtype, cpu::Epilogue epilogue) {
 }
 
 void Gemm(benchmark::State& state) {
-  run_gemm(state, DType::kF32, cpu::Epilogue::kNone);
+  run_gemm(state, {}, cpu::Epilogue::kNone);
 }
 void GemmGelu(benchmark::State& state) {
-  run_gemm(state, DType::kF32, cpu::Epilogue::kGelu);
+  run_gemm(state, {}, cpu::Epilogue::kGelu);
 }
 void GemmBf16(benchmark::State& state) {
-  run_gemm(state, DType::kBF16, cpu::Epilogue::kNone);
+  run_gemm(state, {.x = DType::kBF16, .weight = DType::kBF16}, cpu::Epilogue::kNone);
+}
+void GemmBf16Weight(benchmark::State& state) {
+  run_gemm(state, {.weight = DType::kBF16}, cpu::Epilogue::kNone);
 }
 BENCHMARK(Gemm)->Apply(minilm_shapes);
 BENCHMARK(GemmGelu)->Apply(minilm_shapes);
 BENCHMARK(GemmBf16)->Apply(minilm_shapes);
+BENCHMARK(GemmBf16Weight)->Apply(minilm_shapes);
 
 #if defined(MILLRACE_BENCH_ONEDNN)
 // The inner product primitive with the weight in the layout of its own choice. Its threads are

@@ -20,7 +20,10 @@ struct KvBatch {
 // Rows behind the last sequence belong to none, and a sequence may be empty: both only where a
 // device adds them to reach the size of a step that it knows.
 struct Batch {
-  std::vector<int32_t> token_ids;       // [num_tokens], sequence after sequence
+  // [num_tokens], sequence after sequence. In batches of decoders ~r (negative) is the token that
+  // row r of the last SamplingOps::sample() drew, which the host may not know yet; where that row
+  // drew none, any token.
+  std::vector<int32_t> token_ids;
   std::vector<int32_t> token_type_ids;  // [num_tokens]; empty for decoders
   std::vector<int32_t> position_ids;    // [num_tokens]
   std::vector<int32_t> cu_seqlens{0};   // [num_sequences + 1]: sequence i is rows cu[i]..cu[i+1]

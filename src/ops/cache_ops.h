@@ -45,6 +45,9 @@ class CacheOps : public virtual OpsContext {
   virtual void allocate_kv_cache(const KvCacheSpec& spec, const KvCacheSize& size) = 0;
   const KvCache& kv_cache() const { return kv_cache_; }
 
+  // Memory of the device that nobody holds now: what a cache can be sized by.
+  virtual int64_t free_bytes() const = 0;
+
   // Between steps, in order.
   void copy_kv_blocks(std::span<const KvCopy> copies);
 

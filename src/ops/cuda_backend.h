@@ -33,8 +33,13 @@ struct CudaOpsOptions {
   int64_t max_num_tokens = 0;     // of a step
   int64_t max_num_sequences = 0;  // of a step
   int64_t max_result_bytes = 0;   // that one step sends to the host
-  bool deterministic = false;     // a row's bits depend on the weights and its own sequence alone
-  bool enforce_eager = false;     // steps of few tokens are not recorded and replayed
+  // Of decoders; 0: nothing is generated.
+  int64_t vocab_size = 0;
+  int64_t max_seq_len = 0;      // keys of a sequence
+  int64_t max_logits_rows = 0;  // of a step; as many are sampled at most
+  int64_t max_logprobs = 0;     // of the most likely tokens of a row
+  bool deterministic = false;   // a row's bits depend on the weights and its own sequence alone
+  bool enforce_eager = false;   // steps of few tokens are not recorded and replayed
   std::vector<cuda::KernelBinary> kernels;  // every instance that the steps launch
 };
 

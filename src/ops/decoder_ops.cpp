@@ -5,11 +5,16 @@
 
 namespace millrace {
 
+void check_token_ids(const Batch& batch, int64_t num_rows, int64_t num_sampled) {
+  for (const int32_t id : batch.token_ids)
+    CHECK(id >= 0 ? id < num_rows : ~id < num_sampled,
+          "embed_tokens: token {} of {} and {} sampled ones", id, num_rows, num_sampled);
+}
+
 Tensor DecoderOps::embed_tokens(const Batch& batch, const Tensor& table, float scale) {
   ShapeMatcher match("embed_tokens", device());
   match.match("table", table, {"vocab", "hidden"});
-  for (const int32_t id : batch.token_ids)
-    CHECK(id >= 0 && id < table.rows(), "embed_tokens: token {} of {}", id, table.rows());
+  check_token_ids(batch, table.rows(), num_sampled());
   const Tensor out = arena().allocate(precision().hidden, {batch.num_tokens(), match["hidden"]});
   run_embed_tokens(batch, table, scale, out);
   return out;

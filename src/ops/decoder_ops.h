@@ -16,6 +16,9 @@ struct ResidualAdd {
   const RmsNorm* norm = nullptr;  // of the output, before it is scaled
 };
 
+// Refuses ids that are neither a row of a table of `num_rows`, nor ~r of one of `num_sampled` rows.
+void check_token_ids(const Batch& batch, int64_t num_rows, int64_t num_sampled);
+
 class DecoderOps : public virtual OpsContext {
  public:
   // A table whose rows embed_tokens() looks up, kept as the device likes best; at load.

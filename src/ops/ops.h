@@ -13,15 +13,17 @@
 
 namespace millrace {
 
-// What a step is run for: rows of its sequences, of its tokens, or both.
+// What a step is run for, at least one of these.
 struct StepRows {
-  std::optional<Tensor> sequences;  // [num_sequences, width]
-  std::optional<Tensor> tokens;     // [num_tokens, width]
+  std::optional<Tensor> sequences;  // [num_sequences, width], to the host
+  std::optional<Tensor> tokens;     // [num_tokens, width], to the host
+  // [logits_rows, vocab] F32: what sample() takes. Stays on the device until the next run_step().
+  std::optional<Tensor> logits;
 };
 
 struct Step {
   uint64_t number = 0;  // counted from 0
-  StepRows rows;        // on the host
+  StepRows rows;
 };
 
 // A new family of models adds a family of ops; a device implements all of them.
@@ -32,14 +34,18 @@ class Ops : public DenseOps,
             public CacheOps,
             public SamplingOps {
  public:
+  static constexpr int kUniqueStep = -1;
+
   // Ops on the rows of `batch`, which is given to each of them.
   using Forward = std::function<StepRows(const Batch&)>;
 
-  // Runs `forward`. A device may still be at work on it afterwards: the values of the rows are on
-  // the host once wait_step() has returned, and stay there until max_steps_in_flight() further
-  // steps begin. The batch that `forward` sees may be the given one with rows added behind it, and
-  // where a step of the same sizes and the same `variant` was run before, `forward` may not be
-  // called at all: what it launches must depend on nothing else.
+  // Runs `forward`. A device may still be at work on it afterwards: the values of the rows, but for
+  // logits, are on the host once wait_step() has returned, and stay there until
+  // max_steps_in_flight() further steps begin. The batch that `forward` sees may be the given one
+  // with rows added behind it, and where a step of the same sizes and the same `variant` was run
+  // before, `forward` may not be called at all: what it launches must depend on nothing else. Steps
+  // of the variant kUniqueStep are like no other; a step of decode alone, where each sequence has
+  // one row and wants its logits, is one of a kind.
   virtual Step run_step(const Batch& batch, int variant, const Forward& forward);
   virtual void wait_step(uint64_t /*step*/) {}
 

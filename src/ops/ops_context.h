@@ -31,6 +31,12 @@ class OpsContext {
   const Precision& precision() const { return precision_; }
   Arena& arena() { return arena_; }
 
+  // Rows of the last SamplingOps::sample(): what a negative token id of a batch may name.
+  int64_t num_sampled() const { return num_sampled_; }
+
+ protected:
+  int64_t num_sampled_ = 0;
+
  private:
   Device device_;
   Precision precision_;

@@ -17,6 +17,10 @@ namespace {
 constexpr double kF32Bound = 3e-6;
 constexpr double kBf16Bound = 4e-3;
 
+constexpr Factors kFloats{};
+constexpr Factors kHalves{.x = DType::kBF16, .weight = DType::kBF16};
+constexpr Factors kHalfWeight{.weight = DType::kBF16};
+
 // A row of a few sums may come to nearly nothing, which magnifies its relative error.
 double f32_bound(int64_t n) {
   return n >= 16 ? kF32Bound : 1e-3;
@@ -53,16 +57,16 @@ std::vector<float> rounded_to_bf16(const std::vector<float>& values) {
 // Rows of x `x_gap` apart and of the result `out_gap` apart, both filled with NaN.
 template <typename In, typename Out>
 Guarded<Out> run(const Kernels& kernels, ThreadPool& pool, const Product& product,
-                 const std::vector<In>& x, DType dtype, Epilogue epilogue, int64_t x_gap = 0,
-                 int64_t out_gap = 0, bool with_bias = true) {
+                 const std::vector<In>& x, const Factors& factors, Epilogue epilogue,
+                 int64_t x_gap = 0, int64_t out_gap = 0, bool with_bias = true) {
   const auto [m, n, k] = product.shape;
-  AlignedBytes packed(packed_weight_bytes(kernels, dtype, n, k));
+  AlignedBytes packed(packed_weight_bytes(kernels, factors, n, k));
   Guarded<In> spread(m * (k + x_gap));
   for (int64_t r = 0; r < m; ++r) std::copy_n(x.data() + r * k, k, spread.data() + r * (k + x_gap));
   Guarded<Out> out(m * (n + out_gap));
   gemm(kernels, pool,
        {.m = m,
-        .weight = pack_weight(kernels, pool, dtype, product.weight.data(), DType::kF32, n, k,
+        .weight = pack_weight(kernels, pool, factors, product.weight.data(), DType::kF32, n, k,
                               packed.data()),
         .x = spread.data(),
         .x_stride = k + x_gap,
@@ -84,8 +88,8 @@ class GemmTest : public KernelTest {
                                             with_bias ? product.bias : std::vector<float>{},
                                             static_cast<reference::Activation>(epilogue), m, n, k);
     const int64_t gap = random.integer(0, 5);
-    const auto out = run<float, float>(kernels, pool, product, product.x, DType::kF32, epilogue,
-                                       gap, gap, with_bias);
+    const auto out = run<float, float>(kernels, pool, product, product.x, kFloats, epilogue, gap,
+                                       gap, with_bias);
     EXPECT_LT(reference::max_row_error(out.data(), n + gap, expected, m, n), f32_bound(n))
         << m << " x " << n << " x " << k << ", epilogue " << static_cast<int>(epilogue);
   }
@@ -98,8 +102,7 @@ class GemmTest : public KernelTest {
                           static_cast<reference::Activation>(epilogue), m, n, k);
     const int64_t gap = random.integer(0, 5);
     const auto x = to_bf16(product.x);
-    const auto out =
-        run<uint16_t, float>(kernels, pool, product, x, DType::kBF16, epilogue, gap, gap);
+    const auto out = run<uint16_t, float>(kernels, pool, product, x, kHalves, epilogue, gap, gap);
     EXPECT_LT(reference::max_row_error(out.data(), n + gap, expected, m, n), f32_bound(n))
         << m << " x " << n << " x " << k << ", epilogue " << static_cast<int>(epilogue);
   }
@@ -149,7 +152,7 @@ TEST_P(GemmTest, KeepsTheBitsOfAFloat) {
   for (float& bias : product.bias) bias = 0.0f;
   for (float& x : product.x) x = std::ldexp(x, static_cast<int>(random.integer(-40, 40)));
   const auto out =
-      run<float, float>(kernels, pool, product, product.x, DType::kF32, Epilogue::kNone).values();
+      run<float, float>(kernels, pool, product, product.x, kFloats, Epilogue::kNone).values();
   for (size_t i = 0; i < kCount; ++i) {
     for (size_t j = 0; j < kCount; ++j) {
       const double truth = static_cast<double>(product.x[i]) * product.weight[j];
@@ -168,6 +171,31 @@ TEST_P(GemmTest, Bf16MatchesReference) {
   check_bf16({33, 384, 1536}, Epilogue::kNone);
 }
 
+// Bit for bit where both are chains of fused multiply-adds; AMX cuts floats into parts.
+TEST_P(GemmTest, WeightsInBf16GiveTheBitsOfTheirFloats) {
+  const Kernels& chains =
+      GetParam() == Isa::kAmxBf16 ? kernels_for(Isa::kAvx512) : kernels_for(GetParam());
+  const auto check = [&](const Shape& shape, Epilogue epilogue) {
+    Product product = random_product(random, shape);
+    product.weight = rounded_to_bf16(product.weight);
+    const auto expected =
+        run<float, float>(chains, pool, product, product.x, kFloats, epilogue).values();
+    const int64_t gap = random.integer(0, 5);
+    const auto out =
+        run<float, float>(kernels, pool, product, product.x, kHalfWeight, epilogue, gap, gap);
+    const auto [m, n, k] = shape;
+    for (int64_t r = 0; r < m; ++r)
+      ASSERT_TRUE(std::equal(out.data() + r * (n + gap), out.data() + r * (n + gap) + n,
+                             expected.begin() + r * n))
+          << m << " x " << n << " x " << k << ", row " << r;
+  };
+  for (int64_t m = 1; m <= 33; ++m) check({m, 37, 72}, Epilogue::kNone);
+  for (int64_t n = 1; n <= 67; ++n) check({7, n, 64}, Epilogue::kGelu);
+  for (int64_t k = 1; k <= 67; ++k) check({11, 40, k}, Epilogue::kNone);
+  check({1, 1536, 384}, Epilogue::kSilu);
+  check({70, 384, 1536}, Epilogue::kNone);
+}
+
 TEST_P(GemmTest, WritesBf16) {
   const Product product = random_product(random, {21, 45, 30});
   for (Epilogue epilogue : {Epilogue::kNone, Epilogue::kGelu}) {
@@ -175,7 +203,7 @@ TEST_P(GemmTest, WritesBf16) {
         reference::linear(product.x, product.weight, product.bias,
                           static_cast<reference::Activation>(epilogue), 21, 45, 30);
     const auto out =
-        run<float, uint16_t>(kernels, pool, product, product.x, DType::kF32, epilogue, 0, 3);
+        run<float, uint16_t>(kernels, pool, product, product.x, kFloats, epilogue, 0, 3);
     std::vector<float> wide;
     for (uint16_t value : out.values()) wide.push_back(float_of_bf16(value));
     EXPECT_LT(reference::max_row_error(wide.data(), 48, expected, 21, 45), kBf16Bound);
@@ -183,8 +211,8 @@ TEST_P(GemmTest, WritesBf16) {
 }
 
 TEST_P(GemmTest, BitsOfARowDependOnItAlone) {
-  for (DType dtype : {DType::kF32, DType::kBF16}) {
-    if (dtype == DType::kBF16 && !has_bf16_products(GetParam())) continue;
+  for (const Factors& factors : {kFloats, kHalves, kHalfWeight}) {
+    if (factors == kHalves && !has_bf16_products(GetParam())) continue;
     for (const Shape& shape : {Shape{103, 101, 200}, Shape{103, 96, 800}, Shape{103, 101, 800}}) {
       const Product batch = random_product(random, shape);
       const auto [m, n, k] = batch.shape;
@@ -196,12 +224,12 @@ TEST_P(GemmTest, BitsOfARowDependOnItAlone) {
       };
       const auto result = [&](const Product& product, int threads) {
         ThreadPool threads_pool(threads);
-        return dtype == DType::kF32
-                   ? run<float, float>(kernels, threads_pool, product, product.x, dtype,
+        return factors.x == DType::kF32
+                   ? run<float, float>(kernels, threads_pool, product, product.x, factors,
                                        Epilogue::kGelu)
                          .values()
-                   : run<uint16_t, float>(kernels, threads_pool, product, to_bf16(product.x), dtype,
-                                          Epilogue::kGelu)
+                   : run<uint16_t, float>(kernels, threads_pool, product, to_bf16(product.x),
+                                          factors, Epilogue::kGelu)
                          .values();
       };
       const std::vector<float> expected = result(batch, 1);
@@ -223,14 +251,14 @@ TEST_P(GemmTest, PacksHalfPrecisionWeights) {
   Product product = random_product(random, shape);
   product.weight = rounded_to_bf16(product.weight);
   const auto expected =
-      run<float, float>(kernels, pool, product, product.x, DType::kF32, Epilogue::kNone).values();
+      run<float, float>(kernels, pool, product, product.x, kFloats, Epilogue::kNone).values();
   const auto half = to_bf16(product.weight);
-  AlignedBytes packed(packed_weight_bytes(kernels, DType::kF32, shape.n, shape.k));
+  AlignedBytes packed(packed_weight_bytes(kernels, kFloats, shape.n, shape.k));
   Guarded<float> out(shape.m * shape.n);
   gemm(kernels, pool,
        {.m = shape.m,
-        .weight = pack_weight(kernels, pool, DType::kF32, half.data(), DType::kBF16, shape.n,
-                              shape.k, packed.data()),
+        .weight = pack_weight(kernels, pool, kFloats, half.data(), DType::kBF16, shape.n, shape.k,
+                              packed.data()),
         .x = product.x.data(),
         .x_stride = shape.k,
         .bias = product.bias.data(),
@@ -245,7 +273,7 @@ TEST_P(GemmTest, EpiloguesHoldAtTheEnds) {
   const int64_t m = static_cast<int64_t>(x.size());
   const Product product{.x = x, .weight = {1.0f}, .bias = {0.0f}, .shape = {m, 1, 1}};
   for (Epilogue epilogue : kEpilogues) {
-    const auto out = run<float, float>(kernels, pool, product, x, DType::kF32, epilogue).values();
+    const auto out = run<float, float>(kernels, pool, product, x, kFloats, epilogue).values();
     for (size_t i = 0; i < x.size(); ++i) {
       const double truth = reference::activate(static_cast<reference::Activation>(epilogue), x[i]);
       EXPECT_NEAR(out[i], truth, 1e-6 * std::max(1.0, std::abs(truth)))
@@ -259,7 +287,7 @@ TEST_P(GemmTest, NanStaysNan) {
   const Product product{.x = {nan}, .weight = {1.0f}, .bias = {0.0f}, .shape = {1, 1, 1}};
   for (Epilogue epilogue : kEpilogues) {
     const auto out =
-        run<float, float>(kernels, pool, product, product.x, DType::kF32, epilogue).values();
+        run<float, float>(kernels, pool, product, product.x, kFloats, epilogue).values();
     EXPECT_TRUE(std::isnan(out[0])) << "epilogue " << static_cast<int>(epilogue);
   }
 }

@@ -79,6 +79,28 @@ TEST_P(DecoderOpsTest, EmbedTokens) {
   }
 }
 
+// A step that follows a sample() before anybody has read it names the tokens by their rows.
+TEST_P(DecoderOpsTest, EmbedSampledTokens) {
+  constexpr int64_t kVocab = 23, kWidth = 8;
+  const std::vector<float> values = random_.normal(kVocab * kWidth);
+  const Tensor table = ops().place_table(device_->upload(values, DType::kF32, kVocab));
+  const Tensor logits = device_->upload(std::vector<float>(kVocab, 1), DType::kF32, 1);
+  SamplingBatch sampling;
+  for (const int32_t token : {9, 22, 4}) sampling.append({.given_token = token});
+  device_->poison();
+  ops().sample(logits, sampling);
+  Batch batch;
+  const std::vector<int32_t> ids = {~1, 3, ~2, ~0};
+  batch.append_rows(ids, 0);
+  std::vector<double> expected;
+  for (const size_t token : {22, 3, 4, 9})
+    for (size_t j = 0; j < kWidth; ++j)
+      expected.push_back(static_cast<double>(values[token * kWidth + j]));
+  expect_near(ops().embed_tokens(batch, table, 1.0f), expected);
+  batch.token_ids[0] = ~3;
+  EXPECT_THROW(ops().embed_tokens(batch, table, 1.0f), InternalError) << "no such row";
+}
+
 TEST_P(DecoderOpsTest, RmsNorms) {
   for (const int64_t rows : {1, 3, 70}) {
     for (const int64_t width : {16, 17, 72, 383, 1024}) {

@@ -1,6 +1,8 @@
 // The sampling op: rows packed one after another draw what each of them draws alone.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "ops/backends.h"
@@ -55,6 +57,43 @@ TEST(SamplingOps, RowsDrawTogetherWhatTheyDrawAlone) {
   }
 }
 
+TEST(SamplingOps, TellsTheLogprobsOfAGivenToken) {
+  cpu::Random random;
+  SCOPED_TRACE("MILLRACE_TEST_SEED=" + std::to_string(random.seed()));
+  CpuTestDevice device(cpu::Isa::kPortable, {});
+  const std::vector<float> values = random.normal(kVocab, 3);
+  const Tensor logits = device.upload(values, DType::kF32, 1, 0);
+  double total = 0;
+  for (const float value : values) total += std::exp(static_cast<double>(value));
+  for (const int32_t token : {0, 5, static_cast<int32_t>(kVocab) - 1}) {
+    SamplingBatch batch;  // which says otherwise, and is not asked
+    batch.append({.temperature = 0, .num_logprobs = 2, .given_token = token});
+    device.poison();
+    const SampledTokens told = device.ops().sample(logits, batch);
+    device.ops().wait_sampled();
+    EXPECT_EQ(values_of(told.tokens)[0], token);
+    const float own = values[static_cast<size_t>(token)];
+    EXPECT_NEAR(*static_cast<float*>(told.logprobs.data), own - std::log(total), 1e-4);
+    EXPECT_EQ(values_of(told.ranks)[0],
+              1 + std::ranges::count_if(values, [&](float value) { return value > own; }));
+    EXPECT_EQ(values_of(told.top_tokens)[0], std::ranges::max_element(values) - values.begin());
+  }
+}
+
+TEST(SamplingOps, ResultsStayForOneMoreSample) {
+  CpuTestDevice device(cpu::Isa::kPortable, {});
+  std::vector<float> values(4, 0);
+  values[2] = 9;
+  const Tensor logits = device.upload(values, DType::kF32, 1, 0);
+  SamplingBatch greedy, other;
+  greedy.append({.temperature = 0});
+  other.append({.given_token = 3});
+  const SampledTokens first = device.ops().sample(logits, greedy);
+  const SampledTokens second = device.ops().sample(logits, other);
+  EXPECT_EQ(values_of(first.tokens)[0], 2);
+  EXPECT_EQ(values_of(second.tokens)[0], 3);
+}
+
 TEST(SamplingOps, WhatIsNotThereIsABugOfOurs) {
   CpuTestDevice device(cpu::Isa::kPortable, {});
   const Tensor logits = device.upload(std::vector<float>(10, 1), DType::kF32, 2, 0);
@@ -62,6 +101,7 @@ TEST(SamplingOps, WhatIsNotThereIsABugOfOurs) {
   const std::vector<float> bias = {1};
   for (const SamplingRow& row :
        std::vector<SamplingRow>{{.logits_row = 2},
+                                {.given_token = 5},
                                 {.bias_tokens = token, .biases = bias},
                                 {.counted_tokens = token, .counts = token}}) {
     SamplingBatch batch;

@@ -30,10 +30,14 @@ int64_t round_up(int64_t a, int64_t multiple) {
   return ceil_div(a, multiple) * multiple;
 }
 
-const ProductKernel& product_kernel(const Kernels& kernels, DType dtype) {
-  CHECK(dtype == DType::kF32 || dtype == DType::kBF16);
-  const ProductKernel& kernel = dtype == DType::kBF16 ? kernels.gemm_bf16 : kernels.gemm_f32;
-  CHECK(kernel.run, "{} has no products of {}", to_string(kernels.isa), to_string(dtype));
+const ProductKernel& product_kernel(const Kernels& kernels, const Factors& factors) {
+  const bool widens = factors == Factors{.weight = DType::kBF16};
+  const ProductKernel& kernel = widens                 ? kernels.gemm_f32_bf16
+                                : factors == Factors{} ? kernels.gemm_f32
+                                                       : kernels.gemm_bf16;
+  CHECK(factors.x == factors.weight || widens);
+  CHECK(kernel.run, "{} has no products of {} by {}", to_string(kernels.isa), to_string(factors.x),
+        to_string(factors.weight));
   return kernel;
 }
 
@@ -81,17 +85,17 @@ std::string to_string(const GemmPartition& partition) {
   return fmt::format("{} x {}", partition.row_parts, partition.panel_parts);
 }
 
-int64_t packed_weight_bytes(const Kernels& kernels, DType dtype, int64_t n, int64_t k) {
-  const PanelShape& shape = product_kernel(kernels, dtype).panel;
-  return round_up(n, shape.width) * round_up(k, shape.k_multiple) * size_of(dtype);
+int64_t packed_weight_bytes(const Kernels& kernels, const Factors& factors, int64_t n, int64_t k) {
+  const PanelShape& shape = product_kernel(kernels, factors).panel;
+  return round_up(n, shape.width) * round_up(k, shape.k_multiple) * size_of(factors.weight);
 }
 
-PackedWeight pack_weight(const Kernels& kernels, ThreadPool& pool, DType dtype, const void* weight,
-                         DType weight_dtype, int64_t n, int64_t k, void* out) {
-  const PanelShape& shape = product_kernel(kernels, dtype).panel;
+PackedWeight pack_weight(const Kernels& kernels, ThreadPool& pool, const Factors& factors,
+                         const void* weight, DType weight_dtype, int64_t n, int64_t k, void* out) {
+  const PanelShape& shape = product_kernel(kernels, factors).panel;
   with_reader(weight, weight_dtype, [&](const auto& read) {
     pool.parallel_for(ceil_div(n, shape.width), [&](int64_t panel) {
-      if (dtype == DType::kBF16) {
+      if (factors.weight == DType::kBF16) {
         pack_panel(
             shape, n, k, panel, [&](int64_t i) { return bf16_of(read(i)); },
             static_cast<uint16_t*>(out));
@@ -100,15 +104,15 @@ PackedWeight pack_weight(const Kernels& kernels, ThreadPool& pool, DType dtype, 
       }
     });
   });
-  return {.data = out, .n = n, .k = k, .dtype = dtype};
+  return {.data = out, .n = n, .k = k, .factors = factors};
 }
 
 void gemm(const Kernels& kernels, ThreadPool& pool, const GemmArgs& args) {
   if (args.m == 0) return;
-  const ProductKernel& kernel = product_kernel(kernels, args.weight.dtype);
+  const ProductKernel& kernel = product_kernel(kernels, args.weight.factors);
   const int64_t panels = ceil_div(args.weight.n, kernel.panel.width);
   ProductCost cost = kernel.cost;
-  if (args.weight.n * args.weight.k * size_of(args.weight.dtype) >= kUncachedBytes)
+  if (args.weight.n * args.weight.k * size_of(args.weight.factors.weight) >= kUncachedBytes)
     cost.panel = cost.uncached_panel;
   const GemmPartition parts =
       best_partition(args.m, panels, args.weight.k, cost, pool.num_threads());

@@ -1,5 +1,5 @@
-// Products of fp32 with a packed weight: one register tile and the loops around it, as templates
-// over the vector type.
+// Products of fp32 with a packed weight of fp32 or bf16: one register tile and the loops around it,
+// as templates over the vector type.
 //
 // A tile holds R x (kTileVectors * kWidth) sums in registers and runs over the whole of k, so that
 // each sum is one chain in one order whatever R is. Rows are taken in blocks that stay in the
@@ -66,6 +66,55 @@ TileFunction tile_for(int64_t rows) {
   return gemm_tile<V, R, N, kAccumulate>;
 }
 
+// The same with a panel of bf16, [k / 2, N vectors, 2]: pairs of neighbours along k lie together,
+// so that one shift or one mask makes floats of them. The sums are the same chains.
+template <class V, int R, int N>
+void widening_tile(const float* a, int64_t lda, const uint16_t* panel, int64_t k, const float* bias,
+                   float* c, int64_t ldc) {
+  constexpr int64_t kPairWidth = 2 * kPanelWidth<V, N>;
+  typename V::Reg sum[R][N];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) sum[r][j] = V::load(bias + j * V::kWidth);
+  }
+  const auto multiply = [&](int64_t i, const auto& widen) {
+    typename V::Reg b[N];
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) b[j] = widen(panel + 2 * j * V::kWidth);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const auto x = V::set1(a[r * lda + i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < N; ++j) sum[r][j] = V::fma(x, b[j], sum[r][j]);
+    }
+  };
+  int64_t i = 0;
+  for (; i + 2 <= k; i += 2, panel += kPairWidth) {
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) V::prefetch(panel + 2 * j * V::kWidth + 32 * kPairWidth);
+    multiply(i, V::widen_even);
+    multiply(i + 1, V::widen_odd);
+  }
+  if (i < k) multiply(i, V::widen_even);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) V::store(c + r * ldc + j * V::kWidth, sum[r][j]);
+  }
+}
+
+using WideningTileFunction = void (*)(const float*, int64_t, const uint16_t*, int64_t, const float*,
+                                      float*, int64_t);
+
+template <class V, int R, int N>
+WideningTileFunction widening_tile_for(int64_t rows) {
+  if constexpr (R > 1) {
+    if (rows < R) return widening_tile_for<V, R - 1, N>(rows);
+  }
+  return widening_tile<V, R, N>;
+}
+
 // Calls body(row, rows) for tiles that cover [begin, end): at most `most` rows high, in multiples
 // of kMultiple but for the last, and nearly equal otherwise.
 template <int64_t kMultiple = 1, class Body>
@@ -123,12 +172,13 @@ FinishFunction finish_for(Epilogue epilogue) {
   return nullptr;
 }
 
-// The tiles of fp32. A type of tiles names its element, its greatest height, what heights are
+// The tiles of fp32. A type of tiles names its elements, its greatest height, what heights are
 // multiples of, its width, and is called once per tile with: x and its stride, the rows, one panel,
 // k, the panel's bias, the sums and their stride.
 template <class V, int R = V::kProductRows, int N = V::kProductVectors>
 struct F32Tiles {
   using Element = float;
+  using Weight = float;
   static constexpr int64_t kTileRows = R;
   static constexpr int64_t kRowMultiple = 1;
   static constexpr int64_t kWidth = kPanelWidth<V, N>;
@@ -139,10 +189,25 @@ struct F32Tiles {
   }
 };
 
+template <class V, int R = V::kProductRows, int N = V::kProductVectors>
+struct F32Bf16Tiles {
+  using Element = float;
+  using Weight = uint16_t;
+  static constexpr int64_t kTileRows = R;
+  static constexpr int64_t kRowMultiple = 1;
+  static constexpr int64_t kWidth = kPanelWidth<V, N>;
+
+  void operator()(const float* a, int64_t lda, int64_t rows, const uint16_t* panel, int64_t k,
+                  const float* bias, float* c, int64_t ldc) const {
+    widening_tile_for<V, R, N>(rows)(a, lda, panel, k, bias, c, ldc);
+  }
+};
+
 // A block of a product by the tiles of type Tiles. kKMultiple is the panels' k_multiple.
 template <class V, class Tiles, int64_t kKMultiple>
 void gemm_block(const GemmArgs& args, const GemmBlock& block) {
   using Element = typename Tiles::Element;
+  using Weight = typename Tiles::Weight;
   constexpr int64_t kWidth = Tiles::kWidth;
   constexpr int64_t kRows = Tiles::kTileRows;
   const int64_t n = args.weight.n;
@@ -161,7 +226,7 @@ void gemm_block(const GemmArgs& args, const GemmBlock& block) {
   for (int64_t begin = block.row_begin; begin < block.row_end; begin += block_rows) {
     const int64_t end = begin + block_rows < block.row_end ? begin + block_rows : block.row_end;
     for (int64_t p = block.panel_begin; p < block.panel_end; ++p) {
-      const Element* panel = static_cast<const Element*>(args.weight.data) + p * panel_size;
+      const Weight* panel = static_cast<const Weight*>(args.weight.data) + p * panel_size;
       const int64_t first = p * kWidth;
       const int64_t width = n - first < kWidth ? n - first : kWidth;
       alignas(64) float bias[kWidth] = {};

@@ -53,7 +53,7 @@ inline constexpr int64_t kPagedItemRows = 64;  // at most
 // Queries of one item at most; bounds the scratch of a kernel.
 inline constexpr int64_t kMaxItemQueries = 256;
 
-// The products with weights of one type.
+// The products of one pair of types.
 struct ProductKernel {
   PanelShape panel;
   ProductCost cost;
@@ -65,6 +65,7 @@ using RowsKernel = void (*)(const RowsArgs& args, int64_t row_begin, int64_t row
 struct Kernels {
   Isa isa = Isa::kPortable;
   ProductKernel gemm_f32;
+  ProductKernel gemm_f32_bf16;  // fp32 by bf16
   ProductKernel gemm_bf16;
   void (*attention)(const AttentionArgs& args, const AttentionItem& item) = nullptr;
   void (*layer_norm)(const LayerNormArgs& args, int64_t row_begin, int64_t row_end) = nullptr;

@@ -40,6 +40,7 @@ void amx_tile(const uint16_t* a, int64_t lda, int64_t rows, const uint16_t* pane
 
 struct AmxTiles {
   using Element = uint16_t;
+  using Weight = uint16_t;
   static constexpr int64_t kTileRows = kSumRows;
   static constexpr int64_t kRowMultiple = kTileHeight;
   static constexpr int64_t kWidth = kSumColumns;

@@ -67,6 +67,7 @@ Bf16TileFunction bf16_tile_for(int64_t rows) {
 
 struct Bf16Tiles {
   using Element = uint16_t;
+  using Weight = uint16_t;
   static constexpr int64_t kTileRows = Vec512::kTileRows;
   static constexpr int64_t kRowMultiple = 1;
   static constexpr int64_t kWidth = cpu::kWidth;

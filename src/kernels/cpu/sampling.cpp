@@ -304,8 +304,10 @@ void sample(ThreadPool& pool, const SampleArgs& args) {
     for (int64_t r = range.begin; r < range.end; ++r) {
       const auto index = static_cast<size_t>(r);
       const float* logits = args.logits + args.rows[index].logits_row * args.logits_stride;
-      args.tokens[index] = sample_row(args.rows[index], logits, args.vocab, scratch);
-      if (args.rows[index].num_top >= 0) tell_logprobs(args, index, logits);
+      const SampleRow& row = args.rows[index];
+      args.tokens[index] =
+          row.given_token >= 0 ? row.given_token : sample_row(row, logits, args.vocab, scratch);
+      if (row.num_top >= 0) tell_logprobs(args, index, logits);
     }
   });
 }

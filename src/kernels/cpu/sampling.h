@@ -36,6 +36,7 @@ struct SampleRow {
   std::span<const TokenCount> counts;
   const uint32_t* mask = nullptr;  // [ceil(vocab / 32)]: bit t set: token t may be drawn
   int64_t num_top = -1;            // of the most likely tokens to tell; -1: no logprobs at all
+  int32_t given_token = -1;        // not drawn, but given: for its logprobs; -1: draw one
 };
 
 inline constexpr float kGreedyTemperature = 1e-5f;

@@ -92,6 +92,17 @@ struct Vec256 {
 
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
+  // Floats of the first, or of the second, of kWidth pairs of bf16.
+  static Reg widen_even(const uint16_t* p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(load_pairs(p), 16));
+  }
+  static Reg widen_odd(const uint16_t* p) {
+    return _mm256_castsi256_ps(_mm256_and_si256(load_pairs(p), _mm256_set1_epi32(INT32_MIN >> 15)));
+  }
+  static __m256i load_pairs(const uint16_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+
   // bf16 of the nearest value, ties to even; NaN stays NaN.
   static __m128i to_bf16(Reg a) {
     const __m256i bits = _mm256_castps_si256(a);

@@ -87,6 +87,15 @@ struct Vec512 {
     _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
   }
 
+  // Floats of the first, or of the second, of kWidth pairs of bf16.
+  static Reg widen_even(const uint16_t* p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+  }
+  static Reg widen_odd(const uint16_t* p) {
+    return _mm512_castsi512_ps(
+        _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(INT32_MIN >> 15)));
+  }
+
   // bf16 of the nearest value, ties to even; NaN stays NaN.
   static __m256i to_bf16(Reg a) {
     const __m512i bits = _mm512_castps_si512(a);

@@ -83,6 +83,15 @@ struct VecPortable {
 
   static void prefetch(const void* p) { __builtin_prefetch(p); }
 
+  // Floats of the first, or of the second, of kWidth pairs of bf16.
+  static Reg widen_even(const uint16_t* p) { return as_float(load_pairs(p) << 16); }
+  static Reg widen_odd(const uint16_t* p) { return as_float(load_pairs(p) & (INT32_MIN >> 15)); }
+  static Bits load_pairs(const uint16_t* p) {
+    Bits x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+  }
+
   // bf16 of the nearest value, ties to even; NaN stays NaN.
   static void store_bf16(uint16_t* p, Reg a) { store_bf16_part(p, a, kWidth); }
   static void store_bf16_part(uint16_t* p, Reg a, int64_t n) {

@@ -1,4 +1,5 @@
 // The ops of decoders on the CPU: from tensors to raw pointers.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -82,11 +83,14 @@ cpu::PagedKv CpuOps::paged_kv(size_t layer) const {
 
 void CpuOps::run_embed_tokens(const Batch& batch, const Tensor& table, float scale,
                               const Tensor& out) {
+  const auto known = [&](int32_t id) { return id >= 0 ? id : std::max(0, sampled_tokens_[~id]); };
+  known_ids_.resize(batch.token_ids.size());
+  std::ranges::transform(batch.token_ids, known_ids_.begin(), known);
   cpu::embed_tokens(pool_, {.rows = out.rows(),
                             .width = out.columns(),
                             .table = table.data,
                             .table_dtype = table.dtype,
-                            .indices = batch.token_ids.data(),
+                            .indices = known_ids_.data(),
                             .scale = scale,
                             .out = mutable_floats(out),
                             .out_stride = out.row_stride});

@@ -83,16 +83,19 @@ void* CpuOps::allocate_weight(int64_t bytes) {
 }
 
 void CpuOps::prepare(Linear& linear) {
-  const DType dtype = precision().product;
+  // A weight that was stored in bf16 stays so: half the bytes, the same products.
+  const bool is_bf16 = precision().product == DType::kBF16 || linear.weight.dtype == DType::kBF16;
+  const cpu::Factors factors{.x = precision().product,
+                             .weight = is_bf16 ? DType::kBF16 : DType::kF32};
   const int64_t n = linear.out_features();
   const int64_t k = linear.in_features();
   auto prepared = std::make_shared<CpuPreparedWeight>();
   prepared->packed =
-      cpu::pack_weight(kernels_, pool_, dtype, linear.weight.data, linear.weight.dtype, n, k,
-                       allocate_weight(cpu::packed_weight_bytes(kernels_, dtype, n, k)));
+      cpu::pack_weight(kernels_, pool_, factors, linear.weight.data, linear.weight.dtype, n, k,
+                       allocate_weight(cpu::packed_weight_bytes(kernels_, factors, n, k)));
   linear.prepared = std::move(prepared);
   linear.weight.data = nullptr;
-  linear.input = {.dtype = dtype};
+  linear.input = {.dtype = factors.x};
   if (linear.bias) linear.bias = place_copy(*linear.bias);
 }
 
@@ -232,7 +235,8 @@ void CpuOps::run_sample(const Tensor& logits, const SamplingBatch& batch,
                     .mask = batch.mask_begins[i] < 0
                                 ? nullptr
                                 : &batch.masks[static_cast<size_t>(batch.mask_begins[i])],
-                    .num_top = batch.num_logprobs[i]});
+                    .num_top = batch.num_logprobs[i],
+                    .given_token = batch.given_tokens[i]});
   }
   sampling_scratch_.resize(static_cast<size_t>(pool_.num_threads() * logits.columns()));
   cpu::sample(pool_, {.logits = floats(logits),
@@ -246,6 +250,7 @@ void CpuOps::run_sample(const Tensor& logits, const SamplingBatch& batch,
                       .ranks = static_cast<int32_t*>(out.ranks.data),
                       .top_tokens = static_cast<int32_t*>(out.top_tokens.data),
                       .top_logprobs = mutable_floats(out.top_logprobs)});
+  sampled_tokens_ = static_cast<const int32_t*>(out.tokens.data);
 }
 
 }  // namespace millrace

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "base/memory_info.h"
 #include "base/thread_pool.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/paged_kv.h"
@@ -23,6 +24,7 @@ class CpuOps : public Ops {
   Tensor place_table(const Tensor& host) override;
   void prepare(Linear& linear) override;
   void allocate_kv_cache(const KvCacheSpec& spec, const KvCacheSize& size) override;
+  int64_t free_bytes() const override { return available_memory_bytes(); }
 
  private:
   CpuOps(ThreadPool& pool, cpu::Isa isa, Precision precision, Buffer arena);
@@ -67,7 +69,9 @@ class CpuOps : public Ops {
   ThreadPool& pool_;
   const cpu::Kernels& kernels_;
   Buffer arena_memory_;
-  std::vector<float> sampling_scratch_;  // [num_threads, vocab]
+  std::vector<float> sampling_scratch_;      // [num_threads, vocab]
+  const int32_t* sampled_tokens_ = nullptr;  // of the last sample()
+  std::vector<int32_t> known_ids_;           // of a batch that names those
   // Blocks that packed weights and copies lie in, one after another.
   std::vector<Buffer> weight_memory_;
   Arena weight_block_;  // what is left of the last one

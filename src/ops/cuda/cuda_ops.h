@@ -26,6 +26,7 @@ class CudaOps : public Ops {
   Tensor place_table(const Tensor& host) override;
   void prepare(Linear& linear) override;
   void allocate_kv_cache(const KvCacheSpec& spec, const KvCacheSize& size) override;
+  int64_t free_bytes() const override { return context_->free_bytes(); }
   void finish_loading() override;
 
   void begin_step(const Batch& batch) override;

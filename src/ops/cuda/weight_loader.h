@@ -29,7 +29,7 @@ class WeightLoader {
   bool is_finished() const { return finished_; }
 
  private:
-  static constexpr int64_t kSlotBytes = 4 * 1024 * 1024;
+  static constexpr int64_t kSlotBytes = 8 * 1024 * 1024;
   static constexpr int kSlots = 3;
   static constexpr int64_t kStripe = 64 * 1024;
   static constexpr int kMaxThreads = 12;  // more do not copy faster

@@ -34,11 +34,13 @@ class TraceOps : public Ops {
   Tensor place_table(const Tensor& host) override;
   void prepare(Linear& linear) override;
   void allocate_kv_cache(const KvCacheSpec& spec, const KvCacheSize& size) override;
+  int64_t free_bytes() const override { return INT64_MAX; }
 
   const std::vector<TracedOp>& traced() const { return traced_; }
   int64_t placed_bytes() const { return weights_.used(); }  // of all parameters
 
  private:
+  Buffer allocate_results(int64_t /*bytes*/) override { return {}; }
   void run_embed(const Batch& batch, const EmbeddingTables& tables, const LayerNorm& norm,
                  const HiddenStates& out) override;
   void run_linear(const Activation& x, const Linear& linear, ActivationFunction f,
