@@ -5,6 +5,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "base/memory_info.h"
 #include "runtime/kv_cache_plan.h"
 
 namespace millrace {
@@ -44,6 +45,15 @@ KvCacheBudget budget_of(const Ops& ops, const GenerationSettings& settings) {
     budget.remedy = is_gpu ? "raise kv_cache_free_gpu_mem_fraction, or use a larger GPU"
                            : "free memory, or set millrace.kv_cache_bytes (--kv-cache-bytes)";
   }
+  const int64_t host_free = available_memory_bytes() - (is_gpu ? 0 : budget.bytes);
+  if (budget.host_bytes > host_free)
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("kv_cache_host_memory_bytes is {:.2f} GiB, and {:.2f} GiB of memory are "
+                    "free beside all else",
+                    static_cast<double>(budget.host_bytes) / (int64_t{1} << 30),
+                    static_cast<double>(std::max<int64_t>(0, host_free)) / (int64_t{1} << 30)),
+        "lower it, or free memory on this machine");
   return budget;
 }
 

@@ -125,6 +125,9 @@ TEST(LoadedDecoder, ACacheThatHoldsNoSequenceIsRefusedWithItsFigures) {
   }
   EXPECT_THROW(LoadedModel::open(demo_model(), small(int64_t{1} << 50)), Error)
       << "more than the machine has";
+  LoadOptions options = small();
+  options.generation.kv_cache_host_memory_bytes = int64_t{1} << 50;
+  EXPECT_THROW(LoadedModel::open(demo_model(), options), Error) << "likewise";
 }
 
 TEST(LoadedDecoder, ADamagedGenerationConfigIsRefusedByName) {
