@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "cli/bench_model_command.h"
 #include "http/client.h"
 #include "load/load_run.h"
 
@@ -257,13 +258,14 @@ void add_flags(CLI::App& app, BenchEmbedCommand& command) {
 }  // namespace
 
 void add_bench_command(CLI::App& app, int& status) {
-  auto& bench = *app.add_subcommand("bench", "Measure a server under load");
+  auto& bench = *app.add_subcommand("bench", "Measure a server under load, or a model");
   bench.require_subcommand(1);
   auto& embed =
       *bench.add_subcommand("embed", "Embeddings, scores or labels: rates, latencies, statuses");
   const auto command = std::make_shared<BenchEmbedCommand>();
   add_flags(embed, *command);
   embed.callback([command, &status] { status = run(*command); });
+  add_bench_model_command(bench, status);
 }
 
 }  // namespace millrace

@@ -15,12 +15,13 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
-#include <boost/beast/http/string_body.hpp>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "http/piece_body.h"
 #include "http/request_head.h"
 
 namespace millrace::http {
@@ -78,6 +79,9 @@ struct AsyncClient::Impl {
     bool head_only = false;  // HEAD: the answer has no body
     Time deadline;
     std::optional<Time> abort_at;
+    BodyHooks hooks;
+    Connection* connection = nullptr;  // that it is on
+    bool aborted = false;
   };
 
   std::string host;
@@ -85,7 +89,9 @@ struct AsyncClient::Impl {
   AsyncClientOptions options;
   asio::io_context io{1};
   std::vector<asio::ip::tcp::endpoint> endpoints;
-  std::vector<std::unique_ptr<Connection>> idle;  // the last used is the first taken
+  std::vector<std::unique_ptr<Connection>> idle;            // the last used is the first taken
+  std::unordered_map<CallId, std::shared_ptr<Call>> calls;  // in flight
+  CallId next_id = 1;
   size_t num_open = 0;
   uint64_t num_connects = 0;
 
@@ -95,14 +101,15 @@ struct AsyncClient::Impl {
 
   CallResult failed(const Call& call, const error_code& ec, std::string_view step) const {
     CallOutcome outcome = outcome_of(ec);
-    if (outcome == CallOutcome::kTimedOut && call.abort_at && Clock::now() >= *call.abort_at) {
+    if (call.aborted ||
+        (outcome == CallOutcome::kTimedOut && call.abort_at && Clock::now() >= *call.abort_at)) {
       outcome = CallOutcome::kAborted;
     }
     return {.outcome = outcome, .detail = fmt::format("{}: {}", step, ec.message())};
   }
 
-  Task<CallResult> perform(std::unique_ptr<Connection> connection, Call call);
-  Task<std::optional<CallResult>> try_on(Connection& connection, const Call& call, bool& stale,
+  Task<CallResult> perform(std::unique_ptr<Connection> connection, std::shared_ptr<Call> call);
+  Task<std::optional<CallResult>> try_on(Connection& connection, Call& call, bool& stale,
                                          bool& keep_alive, CallResult& answer);
   Task<error_code> connect(Connection& connection, const Call& call);
 };
@@ -118,7 +125,7 @@ Task<error_code> AsyncClient::Impl::connect(Connection& connection, const Call& 
 
 // Writes and reads on an open connection. Returns the failure, or nothing with `answer` filled.
 // `stale`: a kept connection was closed under us before anything of an answer came.
-Task<std::optional<CallResult>> AsyncClient::Impl::try_on(Connection& connection, const Call& call,
+Task<std::optional<CallResult>> AsyncClient::Impl::try_on(Connection& connection, Call& call,
                                                           bool& stale, bool& keep_alive,
                                                           CallResult& answer) {
   connection.stream.expires_at(limit(call));
@@ -127,39 +134,48 @@ Task<std::optional<CallResult>> AsyncClient::Impl::try_on(Connection& connection
       co_await asio::async_write(connection.stream, buffers, kAwait);
 
   // Even when the write broke off: the server may have answered before it read everything.
-  beast::http::response_parser<beast::http::string_body> parser;
+  beast::http::response_parser<PieceBody> parser;
+  parser.get().body().hooks = &call.hooks;
   parser.body_limit(options.max_body_bytes);
   parser.skip(call.head_only);
   const auto [ec, count] =
       co_await beast::http::async_read(connection.stream, connection.buffer, parser, kAwait);
   if (ec) {
-    stale = connection.used && !parser.got_some() && ec != beast::error::timeout;
+    call.aborted = call.aborted || parser.get().body().declined;
+    stale = !call.aborted && connection.used && !parser.got_some() && ec != beast::error::timeout;
     co_return failed(call, write_error ? write_error : ec, "request");
   }
-  answer.response.status = parser.get().result_int();
-  for (const auto& field : parser.get()) {
-    answer.response.headers.add(std::string(field.name_string()), std::string(field.value()));
-  }
+  answer.response = head_of(parser.get());
+  if (call.hooks.on_head && !parser.get().body().told_head) call.hooks.on_head(answer.response);
   keep_alive = parser.keep_alive();
-  answer.response.body = std::move(parser.get().body());
+  answer.response.body = std::move(parser.get().body().collected);
   connection.used = true;
   co_return std::nullopt;
 }
 
-Task<CallResult> AsyncClient::Impl::perform(std::unique_ptr<Connection> connection, Call call) {
+Task<CallResult> AsyncClient::Impl::perform(std::unique_ptr<Connection> connection,
+                                            std::shared_ptr<Call> call) {
   CallResult answer;
   bool keep_alive = false;
   while (true) {
+    if (call->aborted) {
+      num_open -= connection ? 1 : 0;
+      co_return failed(*call, asio::error::operation_aborted, "request");
+    }
     if (!connection) {
       connection = std::make_unique<Connection>(io);
+      call->connection = connection.get();
       ++num_open;
-      if (const error_code ec = co_await connect(*connection, call)) {
+      if (const error_code ec = co_await connect(*connection, *call)) {
+        call->connection = nullptr;
         --num_open;
-        co_return failed(call, ec, "connect");
+        co_return failed(*call, ec, "connect");
       }
     }
+    call->connection = connection.get();
     bool stale = false;
-    auto failure = co_await try_on(*connection, call, stale, keep_alive, answer);
+    auto failure = co_await try_on(*connection, *call, stale, keep_alive, answer);
+    call->connection = nullptr;
     if (!failure) break;
     connection.reset();
     --num_open;
@@ -192,27 +208,41 @@ AsyncClient::AsyncClient(const std::string& host, uint16_t port, AsyncClientOpti
 
 AsyncClient::~AsyncClient() = default;
 
-void AsyncClient::send(Request request, OnDone on_done,
-                       std::optional<std::chrono::nanoseconds> abort_after) {
+AsyncClient::CallId AsyncClient::send(Request request, OnDone on_done,
+                                      std::optional<std::chrono::nanoseconds> abort_after,
+                                      BodyHooks hooks) {
   Impl& impl = *impl_;
   const auto now = Clock::now();
-  Impl::Call call{.head = write_request_head(request.method, request.target, impl.host, impl.port,
-                                             request.headers, request.body.size()),
-                  .body = std::move(request.body),
-                  .head_only = request.method == "HEAD",
-                  .deadline = now + impl.options.timeout};
-  if (abort_after) call.abort_at = now + *abort_after;
+  auto call = std::make_shared<Impl::Call>();
+  call->head = write_request_head(request.method, request.target, impl.host, impl.port,
+                                  request.headers, request.body.size());
+  call->body = std::move(request.body);
+  call->head_only = request.method == "HEAD";
+  call->deadline = now + impl.options.timeout;
+  if (abort_after) call->abort_at = now + *abort_after;
+  call->hooks = std::move(hooks);
+  const CallId id = impl.next_id++;
+  impl.calls.emplace(id, call);
   std::unique_ptr<Connection> connection;
   if (!impl.idle.empty()) {
     connection = std::move(impl.idle.back());
     impl.idle.pop_back();
   }
-  asio::co_spawn(
-      impl.io, impl.perform(std::move(connection), std::move(call)),
-      [on_done = std::move(on_done)](const std::exception_ptr& error, CallResult result) {
-        if (error) std::rethrow_exception(error);
-        on_done(std::move(result));
-      });
+  asio::co_spawn(impl.io, impl.perform(std::move(connection), std::move(call)),
+                 [&impl, id, on_done = std::move(on_done)](const std::exception_ptr& error,
+                                                           CallResult result) {
+                   impl.calls.erase(id);
+                   if (error) std::rethrow_exception(error);
+                   on_done(std::move(result));
+                 });
+  return id;
+}
+
+void AsyncClient::abort(CallId call) {
+  const auto found = impl_->calls.find(call);
+  if (found == impl_->calls.end()) return;
+  found->second->aborted = true;
+  if (found->second->connection) found->second->connection->stream.close();
 }
 
 void AsyncClient::at(Time when, std::function<void()> callback) {

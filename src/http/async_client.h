@@ -17,7 +17,7 @@ namespace millrace::http {
 // What became of a call.
 enum class CallOutcome {
   kAnswered,  // a whole response, any status
-  kAborted,   // we closed the connection at `abort_after`
+  kAborted,   // we closed the connection: `abort_after`, abort(), or on_body declined
   kTimedOut,  // not connected, or not answered, in time
   kRefused,   // nobody listens
   kBroken,    // closed or reset before the whole response
@@ -51,11 +51,16 @@ class AsyncClient {
   AsyncClient(const AsyncClient&) = delete;
   AsyncClient& operator=(const AsyncClient&) = delete;
 
-  // Sends `request` (method, target, headers, body) and calls back once. `abort_after` counts from
-  // now: if the answer is not there by then, the connection is closed. A kept connection that the
-  // server closed just as it was used is replaced, once, without anybody noticing.
-  void send(Request request, OnDone on_done,
-            std::optional<std::chrono::nanoseconds> abort_after = {});
+  using CallId = uint64_t;
+
+  // Sends `request` (method, target, headers, body) and calls `on_done` once, after the last of the
+  // `hooks`. `abort_after` counts from now: if the whole answer is not there by then, the
+  // connection is closed. A kept connection that the server closed just as it was used is replaced,
+  // once, without anybody noticing.
+  CallId send(Request request, OnDone on_done,
+              std::optional<std::chrono::nanoseconds> abort_after = {}, BodyHooks hooks = {});
+
+  void abort(CallId call);  // closes its connection; nothing when it is done already
 
   void at(Time when, std::function<void()> callback);
 

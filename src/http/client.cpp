@@ -10,11 +10,11 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <optional>
 #include <utility>
 
 #include "base/error.h"
+#include "http/piece_body.h"
 #include "http/request_head.h"
 
 namespace millrace::http {
@@ -91,7 +91,7 @@ void Client::close() {
 }
 
 Response Client::request(std::string_view method, std::string_view target, const Headers& headers,
-                         std::string_view body) {
+                         std::string_view body, const BodyHooks& hooks) {
   Connection& c = *connection_;
   const std::string head = write_request_head(method, target, c.host, c.port, headers, body.size());
   while (true) {
@@ -105,12 +105,17 @@ Response Client::request(std::string_view method, std::string_view target, const
     c.finish(written);
 
     // Even when the write broke off: the server may have answered before it read everything.
-    beast::http::response_parser<beast::http::string_body> parser;
+    beast::http::response_parser<PieceBody> parser;
+    parser.get().body().hooks = &hooks;
     parser.body_limit(c.options.max_body_bytes);
     parser.skip(method == "HEAD");
     std::optional<error_code> read;
     beast::http::async_read(*c.stream, c.buffer, parser, [&](error_code ec, size_t) { read = ec; });
     if (c.finish(read)) {
+      if (parser.get().body().declined) {
+        c.stream.reset();
+        throw Error(ErrorCode::kCancelled, "the rest of the answer was declined");
+      }
       // A kept connection may have been closed just as we used it; nothing of an answer came.
       if (c.reused && !parser.got_some() && *read != beast::error::timeout) {
         c.stream.reset();
@@ -118,14 +123,11 @@ Response Client::request(std::string_view method, std::string_view target, const
       }
       c.fail(written && *written ? *written : *read, "request");
     }
-    Response response;
-    response.status = parser.get().result_int();
-    for (const auto& field : parser.get()) {
-      response.headers.add(std::string(field.name_string()), std::string(field.value()));
-    }
+    Response response = head_of(parser.get());
+    if (hooks.on_head && !parser.get().body().told_head) hooks.on_head(response);
     c.reused = true;
     if (!parser.keep_alive()) c.stream.reset();
-    response.body = std::move(parser.get().body());
+    response.body = std::move(parser.get().body().collected);
     return response;
   }
 }

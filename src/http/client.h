@@ -26,9 +26,10 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // Any status is a normal result. Throws Error{kUnavailable} when nobody listens, {kIo} when the
-  // connection breaks, {kCancelled} at the timeout, {kCorrupt} when the answer is not HTTP.
+  // connection breaks, {kCancelled} at the timeout and where a hook declines the rest, {kCorrupt}
+  // when the answer is not HTTP.
   Response request(std::string_view method, std::string_view target, const Headers& headers = {},
-                   std::string_view body = {});
+                   std::string_view body = {}, const BodyHooks& hooks = {});
   Response get(std::string_view target) { return request("GET", target); }
   Response post_json(std::string_view target, std::string_view body) {
     return request("POST", target, {{"content-type", "application/json"}}, body);

@@ -21,6 +21,29 @@ bool Exchange::respond(Response response) {
   return true;
 }
 
+std::shared_ptr<ResponseStream> Exchange::start_stream(Response head, StreamOptions options) {
+  {
+    std::lock_guard lock(mutex_);
+    if (answered_ || closed_ || !open_stream_) return nullptr;
+    answered_ = true;
+    streaming_ = true;
+  }
+  auto buffer = open_stream_(std::move(head), std::move(options));
+  if (!buffer) {
+    notify_closed();
+    stream_ended();
+    return nullptr;
+  }
+  return std::make_shared<ResponseStream>(shared_from_this(), std::move(buffer));
+}
+
+void Exchange::stream_ended() {
+  std::function<void()> dropped;
+  std::lock_guard lock(mutex_);
+  streaming_ = false;
+  dropped.swap(on_close_);
+}
+
 bool Exchange::answered() const {
   std::lock_guard lock(mutex_);
   return answered_;
@@ -35,7 +58,7 @@ void Exchange::on_close(std::function<void()> callback) {
   std::function<void()> replaced;
   {
     std::lock_guard lock(mutex_);
-    if (answered_) return;
+    if (answered_ && !streaming_) return;
     if (!closed_) {
       replaced = std::exchange(on_close_, std::move(callback));
       return;

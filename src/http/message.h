@@ -61,6 +61,14 @@ struct Response {
   std::string body;
 };
 
+// For clients: an answer as it arrives, instead of as a whole. Where `on_body` is set, the body is
+// not collected in the response.
+struct BodyHooks {
+  std::function<void(const Response& head)> on_head;  // status and headers; the body is empty
+  // Bytes of the body, as they come and cut anywhere. False: no more of it, close the connection.
+  std::function<bool(std::string_view piece)> on_body;
+};
+
 // What an error that a handler never saw is answered with. `request` holds what is known of it:
 // nothing when its head could not be read.
 using ErrorBody =

@@ -29,7 +29,8 @@ bool status_forbids_body(int status) {
   return status < 200 || status == 204 || status == 304;
 }
 
-std::string write_head(const Response& response, int request_version, bool keep_alive) {
+std::string write_head(const Response& response, int request_version, bool keep_alive,
+                       BodyFraming framing) {
   std::string out;
   out.reserve(256);
   fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", response.status,
@@ -41,7 +42,11 @@ std::string write_head(const Response& response, int request_version, bool keep_
     append_without_controls(out, value);
     out += "\r\n";
   }
-  if (!status_forbids_body(response.status)) {
+  if (status_forbids_body(response.status)) {
+    // no framing at all
+  } else if (framing == BodyFraming::kChunked) {
+    out += "transfer-encoding: chunked\r\n";
+  } else if (framing == BodyFraming::kLength) {
     fmt::format_to(std::back_inserter(out), "content-length: {}\r\n", response.body.size());
   }
   if (!keep_alive) {

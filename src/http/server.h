@@ -20,9 +20,11 @@ struct AccessRecord {
   const Request& request;  // of a request that could not be parsed: empty but for `remote`
   int status = 0;
   size_t request_bytes = 0;                   // of the body
-  size_t response_bytes = 0;                  // head and body as written
+  size_t response_bytes = 0;                  // head and body as written, framing included
   std::chrono::nanoseconds duration{0};       // whole request received to last byte written
-  bool client_gone = false;                   // nobody was there to read the answer
+  bool client_gone = false;                   // nobody was there to read the (whole) answer
+  bool streamed = false;                      // the body was written piece by piece
+  bool cut_off = false;                       // a stream that the client did not read
   const Headers* response_headers = nullptr;  // of the answer; null when there was none
 };
 
@@ -38,8 +40,11 @@ struct ServerOptions {
   size_t max_headers = 100;                  // header fields; beyond: 431
   size_t max_body_bytes = 32 * 1024 * 1024;  // decoded body; beyond: 413
   // Of all connections together: bodies of requests from their first byte on, bodies of answers to
-  // their last one; beyond: 503.
+  // their last one; beyond: 503, and a stream that would go beyond is cut off.
   size_t max_total_body_bytes = size_t{1} << 30;
+  // Of one streamed answer: where more than this waits for a client that does not read (beside what
+  // the system's socket buffers hold) and more is written, the connection is reset.
+  size_t max_stream_bytes = 1024 * 1024;
 
   std::chrono::milliseconds header_timeout{10'000};    // first byte to last header; then 408
   std::chrono::milliseconds body_timeout{60'000};      // without a byte of the body; then 408

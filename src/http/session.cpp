@@ -56,6 +56,7 @@ Session::Session(std::shared_ptr<Core> core, Socket socket)
   const auto endpoint = socket_.remote_endpoint(ec);
   if (!ec) remote_ = to_text(endpoint);
   socket_.set_option(asio::ip::tcp::no_delay(true), ec);
+  socket_.non_blocking(true, ec);  // for the writes of streams
 }
 
 void Session::start(bool refused) {
@@ -75,6 +76,7 @@ void Session::start(bool refused) {
         }
         boost::system::error_code ec;
         self->socket_.close(ec);
+        self->over_ = true;
         std::lock_guard lock(self->core_->mutex);
         self->core_->sessions.erase(self);
         if (self->core_->sessions.empty()) self->core_->empty.notify_all();
@@ -97,6 +99,7 @@ void Session::expire_if_due(Clock::time_point now) {
     const auto self = weak.lock();
     if (!self || self->deadline_.load(std::memory_order_relaxed) > now.time_since_epoch().count())
       return;
+    if (self->stream_) return self->stream_deadline();
     self->timed_out_ = true;
     self->interrupt();
   });
@@ -155,7 +158,7 @@ void Session::refuse_to_read(Response response) {
 }
 
 bool Session::hold_body_bytes(size_t count) {
-  const size_t others = core_->body_bytes.fetch_add(count - held_body_bytes_) - held_body_bytes_;
+  const size_t others = core_->body_bytes->fetch_add(count - held_body_bytes_) - held_body_bytes_;
   held_body_bytes_ = count;
   return others + count <= core_->options.max_total_body_bytes;
 }
@@ -261,6 +264,7 @@ Task<bool> Session::serve() {
   clear_deadline();
   answered_ = false;
   answer_.reset();
+  stream_.reset();
 
   Request parsed = parser_.take();
   parsed.remote = remote_;
@@ -271,8 +275,13 @@ Task<bool> Session::serve() {
   std::weak_ptr<Exchange> waiting;
   {
     auto exchange = std::make_shared<Exchange>(
-        std::move(parsed), [weak = weak_from_this()](std::optional<Response> response) {
+        std::move(parsed),
+        [weak = weak_from_this()](std::optional<Response> response) {
           if (const auto self = weak.lock()) self->take_answer(std::move(response));
+        },
+        [weak = weak_from_this()](Response head, StreamOptions stream_options) {
+          const auto self = weak.lock();
+          return self ? self->open_stream(std::move(head), std::move(stream_options)) : nullptr;
         });
     request = exchange->shared_request();
     waiting = exchange;
@@ -294,30 +303,39 @@ Task<bool> Session::serve() {
   AccessRecord record{.request = *request, .status = 499, .request_bytes = request_bytes};
   record.client_gone = gone;
   bool keep_alive = false;
-  if (answered_ && answer_ && !broken_) {
-    keep_alive = client_goes_on && !gone && !core_->draining && !core_->stopping;
-    if (!hold_body_bytes(request_bytes + answer_->body.size())) {
-      answer_ = error_response(*core_, 503, "the answers in work need more memory than is allowed",
-                               *request);
-      answer_->headers.set("retry-after", "1");
-    }
+  if (answered_ && answer_ && (stream_ || !broken_)) {
     answer_->headers.set("x-request-id", request->id);
-    const std::string head = write_head(*answer_, request->version, keep_alive);
-    const bool bodiless = request->method == "HEAD" || status_forbids_body(answer_->status);
-    const std::string_view body = bodiless ? std::string_view() : answer_->body;
-    record.status = answer_->status;
-    record.response_bytes = head.size() + body.size();
-    if (!co_await write(head, body)) {
-      keep_alive = false;
-      record.client_gone = true;
-    }
+    keep_alive = client_goes_on && !gone && !core_->draining && !core_->stopping;
     record.response_headers = &answer_->headers;
+    if (stream_) {
+      keep_alive = co_await send_stream(*request, waiting, keep_alive, record);
+    } else {
+      keep_alive = co_await send_answer(*request, keep_alive, record);
+    }
   }
   hold_body_bytes(0);
   record.duration = Clock::now() - request->received_at;
   if (core_->options.on_access) core_->options.on_access(record);
   answer_.reset();
+  stream_.reset();
   co_return keep_alive;
+}
+
+Task<bool> Session::send_answer(const Request& request, bool keep_alive, AccessRecord& record) {
+  if (!hold_body_bytes(record.request_bytes + answer_->body.size())) {
+    answer_ = error_response(*core_, 503, "the answers in work need more memory than is allowed",
+                             request);
+    answer_->headers.set("retry-after", "1");
+    answer_->headers.set("x-request-id", request.id);
+  }
+  const std::string head = write_head(*answer_, request.version, keep_alive);
+  const bool bodiless = request.method == "HEAD" || status_forbids_body(answer_->status);
+  const std::string_view body = bodiless ? std::string_view() : answer_->body;
+  record.status = answer_->status;
+  record.response_bytes = head.size() + body.size();
+  if (co_await write(head, body)) co_return keep_alive;
+  record.client_gone = true;
+  co_return false;
 }
 
 Task<bool> Session::write(std::string_view head, std::string_view body) {

@@ -1,5 +1,5 @@
 // One connection: reads requests, waits for answers, watches for the client's leaving.
-// Internal to src/http: includes Asio.
+// Internal to src/http: includes Asio. session_stream.cpp holds the members of streamed answers.
 #pragma once
 
 #include <atomic>
@@ -23,7 +23,9 @@
 #include "http/exchange.h"
 #include "http/parser.h"
 #include "http/request_ids.h"
+#include "http/response_head.h"
 #include "http/server.h"
+#include "http/stream_buffer.h"
 
 namespace millrace::http {
 
@@ -46,12 +48,15 @@ struct Core {
   ServerOptions options;
   Handler handler;
   RequestIds ids;
-  std::atomic<size_t> body_bytes{0};  // held by all sessions
+  // Held by all sessions and streams; on its own, because streams may outlive the rest.
+  std::shared_ptr<std::atomic<size_t>> body_bytes = std::make_shared<std::atomic<size_t>>(0);
   std::atomic<bool> draining{false};
   std::atomic<bool> stopping{false};
   std::mutex mutex;
   std::condition_variable empty;  // signalled when `sessions` becomes empty
   std::unordered_set<std::shared_ptr<Session>> sessions;
+  std::mutex ready_mutex;
+  std::vector<std::weak_ptr<Session>> ready;  // whose streams were written to
   asio::io_context io;
 };
 
@@ -66,11 +71,28 @@ class Session : public std::enable_shared_from_this<Session> {
   // Registers the session and runs it until the connection ends. A `refused` one is told 503.
   void start(bool refused);
 
+  void post_flush();                          // any thread: send what was written to the stream
   void wake();                                // any thread: look again at draining and stopping
   void expire_if_due(Clock::time_point now);  // any thread: cut what waits past its deadline
 
  private:
   enum class Next { kRequest, kRefuse, kClose };
+
+  // A streamed answer on its way.
+  struct Stream {
+    std::shared_ptr<StreamBuffer> buffer;
+    StreamOptions options;
+    BodyFraming framing = BodyFraming::kChunked;
+    std::string out;        // framed; the head first
+    size_t sent = 0;        // of `out`
+    size_t num_bytes = 0;   // sent in all
+    bool waiting = false;   // until the socket takes more
+    bool stalled = false;   // the deadline of that wait runs
+    bool ended = false;     // nothing comes behind `out`
+    bool complete = false;  // and the body is whole
+    bool done = false;      // all of it was sent
+    bool cut_off = false;
+  };
 
   Task<void> run(bool refused);
   Task<Next> read_request();
@@ -78,6 +100,9 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<void> read_some();  // sets peer_closed_ or broken_ where the peer has gone
   Task<void> wait_for_answer(std::weak_ptr<Exchange> exchange);
   Task<bool> write(std::string_view head, std::string_view body);
+  Task<bool> send_answer(const Request& request, bool keep_alive, AccessRecord& record);
+  Task<bool> send_stream(const Request& request, std::weak_ptr<Exchange> exchange, bool keep_alive,
+                         AccessRecord& record);
   Task<void> refuse();  // sends refusal_ to a request that never reaches the handler, and closes
   Task<void> linger();
   void refuse_to_read(int status, std::string_view message);  // sets refusal_
@@ -87,9 +112,19 @@ class Session : public std::enable_shared_from_this<Session> {
   void set_deadline(Clock::duration from_now);
   void clear_deadline();
   void make_room();
-  void take_answer(std::optional<Response> response);  // any thread
-  void interrupt();                                    // on the strand: ends the wait in progress
-  bool must_close() const;                             // stopping, or draining between two requests
+  void take_answer(std::optional<Response> response);                               // any thread
+  std::shared_ptr<StreamBuffer> open_stream(Response head, StreamOptions options);  // any thread
+  void start_stream(Response head, std::shared_ptr<StreamBuffer> buffer, StreamOptions options);
+  void signal_stream();  // any thread: there is something to flush
+  void flush_stream();
+  void fill_stream();
+  void append_to_stream(std::string_view bytes);
+  bool send_stream_bytes();  // true when all of Stream::out has left
+  void wait_until_writable();
+  void stream_deadline();
+  void break_stream();
+  void interrupt();         // on the strand: ends the wait in progress
+  bool must_close() const;  // stopping, or draining between two requests
 
   std::shared_ptr<Core> core_;  // declared first: the socket needs its io_context to the end
   Strand strand_;
@@ -108,8 +143,10 @@ class Session : public std::enable_shared_from_this<Session> {
   bool timed_out_ = false;
   bool peer_closed_ = false;  // it has sent its FIN
   bool broken_ = false;       // reset, or failed otherwise: nobody will read an answer
+  bool over_ = false;         // the connection is closed
   bool answered_ = false;
   std::optional<Response> answer_;  // with answered_: nothing when it was dropped
+  std::optional<Stream> stream_;    // with answer_ as its head
 };
 
 }  // namespace millrace::http

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "http/canned_server.h"
@@ -145,6 +147,120 @@ TEST(AsyncClient, TellsFailuresApart) {
   EXPECT_EQ(call(client, post("")).outcome, CallOutcome::kGarbled);
 
   EXPECT_THROW(AsyncClient("no-such-host.invalid", 80), Error);
+}
+
+// A server that streams "a", "b", ... one after the other was asked for, and what a call saw of it.
+struct Streamed {
+  Held held;
+  Server server{test_options(), held.handler()};
+  AsyncClient client{(server.start(), "127.0.0.1"), server.port()};
+  std::shared_ptr<Exchange> exchange;
+  std::shared_ptr<ResponseStream> stream;
+  std::atomic<bool> has_stream{false};
+  std::string seen;
+  std::optional<CallResult> result;
+  AsyncClient::CallId id = 0;
+
+  // `after`: what is done when `seen` is as long as given.
+  void run(size_t length, std::function<bool()> after) {
+    id = client.send(post(""), [&](CallResult r) { result = std::move(r); }, {},
+                     {.on_head =
+                          [&](const Response& head) {
+                            EXPECT_EQ(head.status, 201);
+                            EXPECT_EQ(head.headers.find("x-kind"), "stream");
+                            EXPECT_EQ(seen, "");
+                            seen = ">";
+                          },
+                      .on_body =
+                          [&, length, after = std::move(after)](std::string_view piece) {
+                            EXPECT_TRUE(has_stream);
+                            seen += piece;
+                            if (seen.size() == length) return after();
+                            stream->write(std::string(1, static_cast<char>('a' + seen.size() - 1)));
+                            return true;
+                          }});
+    std::thread answering([&] {
+      exchange = held.take();
+      ASSERT_TRUE(exchange);
+      stream = exchange->start_stream({.status = 201, .headers = {{"x-kind", "stream"}}});
+      has_stream = true;
+      stream->write("a");
+    });
+    client.run();
+    answering.join();
+  }
+};
+
+TEST(AsyncClient, HandsTheBodyOutAsItArrives) {
+  Streamed s;
+  s.run(6, [&] {
+    s.stream->end();
+    return true;
+  });
+  EXPECT_EQ(s.seen, ">abcde");  // each was written when the one before had been seen
+  ASSERT_TRUE(s.result);
+  EXPECT_EQ(s.result->outcome, CallOutcome::kAnswered);
+  EXPECT_EQ(s.result->response.status, 201);
+  EXPECT_EQ(s.result->response.body, "");
+  EXPECT_EQ(s.client.num_connections(), 1u);  // kept
+}
+
+TEST(AsyncClient, ABodyThatIsDeclinedClosesTheConnection) {
+  Streamed s;
+  s.run(3, [] { return false; });
+  ASSERT_TRUE(s.result);
+  EXPECT_EQ(s.result->outcome, CallOutcome::kAborted);
+  EXPECT_EQ(s.client.num_connections(), 0u);
+  EXPECT_TRUE(happens(closing(*s.exchange)));
+}
+
+TEST(AsyncClient, AbortsAStreamAndACallThatIsNotAnswered) {
+  Streamed s;
+  s.run(3, [&] {
+    s.client.at(std::chrono::steady_clock::now() + 20ms, [&] { s.client.abort(s.id); });
+    return true;
+  });
+  ASSERT_TRUE(s.result);
+  EXPECT_EQ(s.result->outcome, CallOutcome::kAborted);
+  EXPECT_TRUE(happens(closing(*s.exchange)));
+
+  std::optional<CallResult> silent;
+  const auto id = s.client.send(post(""), [&](CallResult r) { silent = std::move(r); });
+  s.client.at(std::chrono::steady_clock::now() + 20ms, [&] { s.client.abort(id); });
+  s.client.run();
+  EXPECT_EQ(silent.value().outcome, CallOutcome::kAborted);
+  std::optional<CallResult> early;
+  s.client.abort(s.client.send(post(""), [&](CallResult r) { early = std::move(r); }));
+  s.client.run();
+  EXPECT_EQ(early.value().outcome, CallOutcome::kAborted);
+  EXPECT_EQ(s.client.num_connections(), 0u);
+  s.client.abort(id);  // done already
+}
+
+TEST(AsyncClient, AStreamThatBreaksOffIsNoAnswer) {
+  Streamed s;
+  s.run(3, [&] {
+    s.stream.reset();
+    return true;
+  });
+  ASSERT_TRUE(s.result);
+  EXPECT_EQ(s.seen, ">ab");
+  EXPECT_EQ(s.result->outcome, CallOutcome::kBroken);
+}
+
+TEST(AsyncClient, TellsTheHeadOfAnAnswerWithoutBody) {
+  Server server(test_options(), [](const std::shared_ptr<Exchange>& exchange) {
+    exchange->respond({.status = exchange->request().path == "/no" ? 204 : 200});
+  });
+  server.start();
+  AsyncClient client("127.0.0.1", server.port());
+  for (const auto& [path, status] : {std::pair("/no", 204), std::pair("/empty", 200)}) {
+    std::vector<int> heads;
+    client.send(post("", path), [&](const CallResult& r) { heads.push_back(r.response.status); },
+                {}, {.on_head = [&](const Response& head) { heads.push_back(head.status); }});
+    client.run();
+    EXPECT_EQ(heads, (std::vector<int>{status, status}));
+  }
 }
 
 TEST(AsyncClient, CallsBackAtTheTimesInOrderAndStops) {

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "http/canned_server.h"
-#include "http/server.h"
+#include "http/server_fixture.h"
 
 namespace millrace::http {
 namespace {
@@ -100,6 +100,50 @@ TEST(Client, TellsFailuresApart) {
   silent.start();
   Client waiting("127.0.0.1", silent.port(), {.timeout = 100ms});
   EXPECT_EQ(failure(waiting), ErrorCode::kCancelled);
+}
+
+TEST(Client, HandsTheBodyOutAsItArrivesAndTakesANo) {
+  Held held;
+  Server server(test_options(), held.handler());
+  server.start();
+  std::shared_ptr<ResponseStream> stream;
+  std::atomic<bool> has_stream{false};
+  const auto answer = [&](std::shared_ptr<Exchange>& exchange) {
+    exchange = held.take();
+    ASSERT_TRUE(exchange);
+    stream = exchange->start_stream({});
+    has_stream = true;
+    stream->write("one");
+  };
+  Client client("127.0.0.1", server.port());
+  for (const bool decline : {false, true}) {
+    std::string seen;
+    std::shared_ptr<Exchange> exchange;
+    std::thread answering([&] { answer(exchange); });
+    const BodyHooks hooks{.on_head = [&](const Response&) { seen += '>'; },
+                          .on_body =
+                              [&](std::string_view piece) {
+                                EXPECT_TRUE(has_stream);
+                                seen += piece;
+                                if (decline) return false;
+                                stream->end();
+                                return true;
+                              }};
+    if (decline) {
+      try {
+        client.request("GET", "/", {}, {}, hooks);
+        FAIL() << "took it all";
+      } catch (const Error& e) {
+        EXPECT_EQ(e.code(), ErrorCode::kCancelled);
+      }
+    } else {
+      EXPECT_EQ(client.request("GET", "/", {}, {}, hooks).body, "");
+    }
+    answering.join();
+    EXPECT_EQ(seen, ">one");
+    if (!decline) continue;
+    EXPECT_TRUE(happens(closing(*exchange)));
+  }
 }
 
 }  // namespace
