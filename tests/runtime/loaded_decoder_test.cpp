@@ -150,8 +150,9 @@ TEST(LoadedDecoder, WindowsChangeNoTokens) {
       }
       for (size_t i = 0; all_at_once && i < ended.size(); ++i) ended[i].get_future().wait();
       // Where all layers see a window alone, what one sequence needs holds them all.
-      if (generator.blocks.groups.size() > 1)
+      if (generator.blocks.groups.size() > 1) {
         EXPECT_EQ(core.stats().num_preemptions > 0, all_at_once) << name;
+      }
       return tokens;
     };
     const auto alone = run(1, false, 64 << 20);
