@@ -45,7 +45,7 @@ class Choice {
   std::string untold_;
   std::vector<AnswerToken> tokens_;
   std::vector<int32_t> ids_;
-  bool told_ = false;         // the tokens and ids above
+  bool told_ = false;  // the tokens and ids above
   bool finish_told_ = false;
   int64_t num_tokens_ = 0;
   int64_t text_begin_ = 0;  // characters of what it began with

@@ -191,12 +191,13 @@ void GeneratorEndpoints::describe(json::object& info) const {
   const auto default_max_tokens = this->default_max_tokens();
   limits["request_default_max_tokens"] =
       default_max_tokens ? json::value(*default_max_tokens) : json::value(nullptr);
-  info["generation_defaults"] = json::object{{"temperature", defaults_.temperature},
-                                             {"top_k", defaults_.top_k},
-                                             {"top_p", defaults_.top_p},
-                                             {"min_p", defaults_.min_p},
-                                             {"repetition_penalty", defaults_.repetition_penalty},
-                                             {"end_token_ids", json::array(end_token_ids().begin(), end_token_ids().end())}};
+  info["generation_defaults"] =
+      json::object{{"temperature", defaults_.temperature},
+                   {"top_k", defaults_.top_k},
+                   {"top_p", defaults_.top_p},
+                   {"min_p", defaults_.min_p},
+                   {"repetition_penalty", defaults_.repetition_penalty},
+                   {"end_token_ids", json::array(end_token_ids().begin(), end_token_ids().end())}};
   info["max_model_len"] = steps.max_seq_len;
 }
 

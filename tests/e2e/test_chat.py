@@ -19,6 +19,7 @@ EXTRACT = ("Extract the person from the text as JSON. Use the keys name, age, ci
            "John Smith is 42 years old and lives in London.")
 PERSON = {"name": "John Smith", "age": 42, "city": "London"}
 USER = [{"role": "user", "content": EXTRACT}]
+VAGUE = [{"role": "user", "content": "zq"}]  # what the model has many answers to
 GREEDY = {"model": "demo-model", "temperature": 0, "max_tokens": 64,
           "extra_body": {"chat_template_kwargs": {"enable_thinking": False}}}
 
@@ -71,7 +72,8 @@ def test_a_prefix_is_reused_and_told(demo_client):
 
 @pytest.mark.parametrize("options", [
     {}, {"n": 3, "temperature": 1, "seed": 5}, {"stop": ["Smith", "lon"]}, {"max_tokens": 3},
-    {"logprobs": True, "top_logprobs": 3}, {"temperature": 1.5, "seed": 11, "max_tokens": 200},
+    {"logprobs": True, "top_logprobs": 3}, {"messages": VAGUE, "temperature": 2, "seed": 11, "max_tokens": 200},
+    {"messages": VAGUE, "n": 4, "temperature": 3, "seed": 2, "stop": ["a", "in "]},
     {"frequency_penalty": 1.0, "presence_penalty": -1.0},
     {"messages": [{"role": "user", "content": "Repeat this text: Grüße, 世界! 😀 ﷽"}]},
 ], ids=str)
@@ -118,7 +120,7 @@ def test_the_wire_of_a_stream(demo_server):
 
 
 def test_choices_are_as_many_and_seeded(demo_client):
-    options = {"n": 4, "temperature": 1.5, "max_tokens": 24}
+    options = {"messages": VAGUE, "n": 4, "temperature": 3, "max_tokens": 24}
     one, same, other = (ask(demo_client, **options, seed=seed) for seed in (1, 1, 2))
     texts = [[choice.message.content for choice in reply.choices] for reply in (one, same, other)]
     assert texts[0] == texts[1] != texts[2]
@@ -139,10 +141,10 @@ def test_stop_strings(demo_client):
 
 
 def test_one_choice_that_stops_leaves_the_others(demo_client):
-    options = {"n": 6, "temperature": 2, "seed": 3, "max_tokens": 48}
+    options = {"messages": VAGUE, "n": 6, "temperature": 3, "seed": 3, "max_tokens": 48}
     whole = [choice.message.content for choice in ask(demo_client, **options).choices]
-    cut = [choice.message.content for choice in ask(demo_client, **options, stop=["o", "5"]).choices]
-    assert cut == [re.split("[o5]", text)[0] for text in whole]
+    cut = [choice.message.content for choice in ask(demo_client, **options, stop=["o", "a"]).choices]
+    assert cut == [re.split("[oa]", text)[0] for text in whole]
     assert len(set(map(len, cut))) > 1
 
 
@@ -195,7 +197,8 @@ def test_continues_a_message(demo_client):
 
 
 def test_best_of_is_the_likeliest(demo_client):
-    options = {"temperature": 1.5, "seed": 4, "max_tokens": 16, "logprobs": True, "top_logprobs": 0}
+    options = {"messages": VAGUE, "temperature": 3, "seed": 4, "max_tokens": 16, "logprobs": True,
+               "top_logprobs": 0}
     def mean(choice):
         values = [entry.logprob for entry in choice.logprobs.content]
         return sum(values) / len(values)

@@ -1,4 +1,5 @@
 // What chat completions and completions take, refuse and ignore, field by field.
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
