@@ -137,23 +137,31 @@ std::string config_text(const EngineContents& contents) {
   const std::string dtype = model.dtype == DType::kF32   ? "float32"
                             : model.dtype == DType::kF16 ? "float16"
                                                          : "bfloat16";
+  json::object pretrained{
+      {"architecture", model.architecture},
+      {"dtype", dtype},
+      {"vocab_size", model.vocab_size},
+      {"max_position_embeddings", model.max_position_embeddings},
+      {"hidden_size", model.hidden_size},
+      {"num_hidden_layers", model.num_layers},
+      {"num_attention_heads", model.num_heads},
+      {"hidden_act", hidden_act_name(model.hidden_act)},
+      {"intermediate_size", model.intermediate_size},
+      {"norm_epsilon", shortest_double(model.norm_eps)},
+      {"position_embedding_type", model.decoder ? "rope_gpt_neox" : "learned_absolute"},
+      {"mapping", json::object{{"world_size", 1}, {"tp_size", 1}, {"pp_size", 1}}},
+      {"quantization", json::object{{"quant_algo", nullptr}, {"kv_cache_quant_algo", nullptr}}}};
+  if (const auto& decoder = model.decoder) {
+    int64_t num_kv_heads = 0;  // the most of a layer: they may differ
+    for (const DecoderLayerConfig& layer : decoder->layers)
+      num_kv_heads = std::max(num_kv_heads, layer.num_kv_heads);
+    pretrained["num_key_value_heads"] = num_kv_heads;
+    pretrained["head_size"] = model.head_dim;
+    if (!decoder->ropes.empty()) pretrained["rotary_base"] = decoder->ropes.front().theta;
+  }
   return json::to_pretty_text(json::object{
       {"version", kVersion},
-      {"pretrained_config",
-       json::object{{"architecture", model.architecture},
-                    {"dtype", dtype},
-                    {"vocab_size", model.vocab_size},
-                    {"max_position_embeddings", model.max_position_embeddings},
-                    {"hidden_size", model.hidden_size},
-                    {"num_hidden_layers", model.num_layers},
-                    {"num_attention_heads", model.num_heads},
-                    {"hidden_act", hidden_act_name(model.hidden_act)},
-                    {"intermediate_size", model.intermediate_size},
-                    {"norm_epsilon", shortest_double(model.norm_eps)},
-                    {"position_embedding_type", "learned_absolute"},
-                    {"mapping", json::object{{"world_size", 1}, {"tp_size", 1}, {"pp_size", 1}}},
-                    {"quantization",
-                     json::object{{"quant_algo", nullptr}, {"kv_cache_quant_algo", nullptr}}}}},
+      {"pretrained_config", std::move(pretrained)},
       {"build_config",
        json::object{{"max_seq_len", build.max_seq_len.value_or(model.max_input_tokens)},
                     {"max_batch_size", build.max_batch_size},

@@ -32,6 +32,31 @@ void add_revision(CLI::App& app, std::vector<Override>& overrides) {
                "Of a repository: branch, tag, commit or refs/pr/N (main)");
 }
 
+void add_limits(CLI::App& app, std::vector<Override>& overrides) {
+  add_override(app, overrides, "--max-seq-len", "trt_llm.build.max_seq_len",
+               "Tokens per sequence (the engine's, or what the checkpoint allows)");
+  add_override(app, overrides, "--max-batch-size", "trt_llm.build.max_batch_size",
+               "Sequences per step (the engine's, or 256)");
+  add_override(app, overrides, "--max-num-tokens", "trt_llm.build.max_num_tokens",
+               "Tokens per step (the engine's, or 8192)");
+}
+
+void add_generation_settings(CLI::App& app, std::vector<Override>& overrides) {
+  add_override(app, overrides, "--kv-cache-free-gpu-mem-fraction",
+               "trt_llm.runtime.kv_cache_free_gpu_mem_fraction",
+               "Of a GPU's free memory, what the KV cache takes (0.9)");
+  add_override(app, overrides, "--kv-cache-bytes", "millrace.kv_cache_bytes",
+               "Memory of the KV cache, instead of that (on the CPU: half of what is free)");
+  add_override(app, overrides, "--kv-cache-host-memory-bytes",
+               "trt_llm.runtime.kv_cache_host_memory_bytes",
+               "Host memory for KV blocks that make room (none)");
+  add_override(app, overrides, "--batch-scheduler-policy", "trt_llm.runtime.batch_scheduler_policy",
+               "guaranteed_no_evict or max_utilization (guaranteed_no_evict)");
+  add_override(app, overrides, "--request-default-max-tokens",
+               "trt_llm.runtime.request_default_max_tokens",
+               "Tokens of an answer whose request does not say (up to max_seq_len)");
+}
+
 void add_targets(CLI::App& app, const std::string& flag, std::vector<std::string>& targets,
                  const std::string& help) {
   app.add_option(flag, targets, help)->delimiter(',')->allow_extra_args(false);
@@ -72,6 +97,7 @@ int run_cli(int argc, char** argv) {
   build_app.add_option("engine", build.engine, "With --add-target: the engine to add to");
   add_override(build_app, build.overrides, "--dtype", "millrace.dtype",
                "Compute in auto, fp32, fp16 or bf16");
+  add_limits(build_app, build.overrides);
   add_revision(build_app, build.overrides);
   build_app.callback([&] {
     if (build.add_targets.empty()) {
@@ -113,6 +139,8 @@ int run_cli(int argc, char** argv) {
       "On a GPU: no CUDA graphs");
   add_override(serve_app, serve.overrides, "--threads", "millrace.num_threads",
                "Compute threads (0: one per core)");
+  add_limits(serve_app, serve.overrides);
+  add_generation_settings(serve_app, serve.overrides);
   add_override(serve_app, serve.overrides, "--served-model-name",
                "trt_llm.runtime.served_model_name", "The model name of replies");
   add_override(serve_app, serve.overrides, "--api-key", "millrace.api_key",

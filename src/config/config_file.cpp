@@ -234,6 +234,17 @@ Stack stack_of(const YamlNode& root) {
   return stack && stack->scalar == "v2" ? Stack::kV2 : Stack::kV1;
 }
 
+// What the hosting platform reads out of notes that are otherwise free.
+std::vector<std::string> tags_of(const YamlNode& root) {
+  std::vector<std::string> tags;
+  const YamlNode* notes = root.find("model_metadata");
+  const YamlNode* list = notes ? notes->find("tags") : nullptr;
+  if (!list || list->kind != YamlKind::kSequence) return tags;
+  for (const YamlNode& tag : list->items)
+    if (tag.kind == YamlKind::kScalar) tags.push_back(tag.scalar);
+  return tags;
+}
+
 void check_file_name(const std::string& path, Diagnostics& diagnostics) {
   const std::filesystem::path name(path);
   if (name.extension() != ".yml") return;
@@ -285,7 +296,8 @@ ConfigFile parse_config(std::string_view text, const std::string& path, Diagnost
     return config;
   }
 
-  PlacedSettings settings{.directory = std::filesystem::path(path).parent_path().string()};
+  PlacedSettings settings{.tags = tags_of(root),
+                          .directory = std::filesystem::path(path).parent_path().string()};
   Reader(config, settings, stack_of(root), diagnostics).read_section("", root, {});
   check_rules(settings, diagnostics);
   finish_config(config, settings.directory);

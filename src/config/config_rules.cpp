@@ -226,6 +226,68 @@ void check_encoder(const PlacedSettings& settings, Diagnostics& diagnostics) {
   }
 }
 
+// V3, V11: in TensorRT-LLM a prompt in parts reads the paged cache that the parts before it wrote.
+void check_paged_cache(const PlacedSettings& settings, Diagnostics& diagnostics) {
+  const std::string plugins = kBuild + ".plugin_configuration";
+  const std::string paged = plugins + ".paged_kv_cache";
+  const std::string context = plugins + ".use_paged_context_fmha";
+  const std::string chunked = "trt_llm.runtime.enable_chunked_context";
+  for (const std::string& path : {paged, context, chunked})
+    if (settings.is_broken(path)) return;
+  const auto report = [&](const PlacedSetting* setting, std::string_view code,
+                          std::string_view message, std::string_view help) {
+    if (setting)
+      add_once(diagnostics, {.code = code,
+                             .span = setting->span,
+                             .message = std::string(message),
+                             .help = std::string(help)});
+  };
+  if (settings.boolean(context) && !settings.boolean(paged)) {
+    report(settings.find(paged), "MR1303",
+           "`use_paged_context_fmha` is true, and needs paged_kv_cache",
+           "write `paged_kv_cache: true`, or `use_paged_context_fmha: false` too");
+  } else if (settings.boolean(chunked) && !settings.boolean(context)) {
+    report(settings.find(context), "MR1311",
+           "`enable_chunked_context` is true, and needs paged_kv_cache and use_paged_context_fmha",
+           "make both true, or write `enable_chunked_context: false` in trt_llm.runtime");
+  }
+}
+
+void check_decoder(const PlacedSettings& settings, Diagnostics& diagnostics) {
+  if (settings.is_v2() || settings.is_broken(kBaseModel) || !settings.find(kBuild)) return;
+  if (settings.text(kBaseModel) != "decoder") return;
+  check_paged_cache(settings, diagnostics);
+  const auto* experts = settings.find(kBuild + ".moe_expert_parallel_option");
+  const int64_t tensor_parallel = settings.integer(kBuild + ".tensor_parallel_count");
+  const int64_t option = experts ? experts->value.integer : -1;
+  if (option != -1 && (option <= 0 || option > tensor_parallel)) {  // V9
+    add_once(diagnostics, {.code = "MR1309",
+                           .span = experts->span,
+                           .message = fmt::format(
+                               "`moe_expert_parallel_option` is {}, and tensor_parallel_count "
+                               "is {}",
+                               option, tensor_parallel),
+                           .allowed = "-1, or 1 to tensor_parallel_count"});
+  }
+  const auto has_tag = [&](std::string_view tag) {
+    return std::ranges::find(settings.tags, tag) != settings.tags.end();
+  };
+  constexpr std::string_view kLegacy = "force-legacy-api-non-openai-compatible";
+  if (!has_tag(kLegacy)) return;  // V21
+  const TextSpan span = settings.find("model_metadata")->key;
+  if (has_tag("openai-compatible")) {
+    diagnostics.add({.code = "MR1321",
+                     .span = span,
+                     .message = fmt::format("the tags name both openai-compatible and {}", kLegacy),
+                     .help = fmt::format("remove the tag {}", kLegacy)});
+  } else {
+    diagnostics.add(
+        {.code = "MR1403",
+         .span = span,
+         .message = fmt::format("the tag {} has no effect: the API is OpenAI's", kLegacy)});
+  }
+}
+
 void check_version_overrides(const PlacedSettings& settings, Diagnostics& diagnostics) {  // V29
   for (const PlacedSetting& setting : settings.items) {
     if (setting.field->section() != "trt_llm.version_overrides") continue;
@@ -264,22 +326,13 @@ void check_support(const PlacedSettings& settings, Diagnostics& diagnostics) {
                            .help = std::string(special->help)});
   }
 
-  const auto* build = settings.find(kBuild);
-  if (build && !settings.is_written(kBaseModel) && !settings.is_v2()) {
-    diagnostics.add({.code = "MR1401",
-                     .span = build->key,
-                     .message = "`build` names no base_model, which means decoder, and decoder "
-                                "models are not built yet",
-                     .help = "for a Bert encoder add `base_model: encoder_bert`"});
-  }
-  const auto* accelerator = settings.find("resources.accelerator");
-  if (accelerator && !accelerator->value.text.empty()) {
+  const auto spec = accelerator_of(settings);
+  if (spec && (spec->accelerator.capability < 80 || spec->accelerator.target.empty())) {
     add_once(diagnostics,
              {.code = "MR1403",
-              .span = accelerator->span,
-              .message = fmt::format("kernels for {} are not built yet; the engine computes on "
-                                     "the CPU",
-                                     accelerator->value.text)});
+              .span = settings.find("resources.accelerator")->span,
+              .message = fmt::format("there are no kernels for {}; the engine computes on the CPU",
+                                     spec->accelerator.name)});
   }
 }
 
@@ -325,6 +378,7 @@ void check_rules(const PlacedSettings& settings, Diagnostics& diagnostics) {
   check_accelerator(settings, diagnostics);
   check_parallel_sizes(settings, diagnostics);
   check_encoder(settings, diagnostics);
+  check_decoder(settings, diagnostics);
   check_version_overrides(settings, diagnostics);
   check_support(settings, diagnostics);
 }

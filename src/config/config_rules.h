@@ -1,4 +1,4 @@
-// Rules over several settings: Truss's V rules as far as they concern encoders, and what is
+// Rules over several settings: Truss's V rules as far as they concern what is built, and what is
 // understood but not built.
 #pragma once
 
@@ -21,6 +21,7 @@ struct PlacedSettings {
   std::vector<PlacedSetting> items;
   std::vector<PlacedSetting> sections;  // the value is unused
   std::vector<const Field*> broken;     // written, but not well formed
+  std::vector<std::string> tags;        // of model_metadata
   std::string directory;                // what LOCAL repositories are relative to; may be empty
 
   bool is_written(std::string_view path) const;  // well formed or not
@@ -28,6 +29,7 @@ struct PlacedSettings {
   const PlacedSetting* find(std::string_view path) const;  // among both; nullptr when absent
   std::string text(std::string_view path) const;           // as written, or the default
   int64_t integer(std::string_view path) const;            // likewise
+  bool boolean(std::string_view path) const { return text(path) == "true"; }  // likewise
   bool is_v2() const { return text("trt_llm.inference_stack") == "v2"; }
 };
 

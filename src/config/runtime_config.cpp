@@ -5,6 +5,14 @@
 
 namespace millrace {
 
+std::string_view to_string(BatchSchedulerPolicy policy) {
+  switch (policy) {
+    case BatchSchedulerPolicy::kGuaranteedNoEvict: return "guaranteed_no_evict";
+    case BatchSchedulerPolicy::kMaxUtilization: return "max_utilization";
+  }
+  return "?";
+}
+
 std::string_view to_string(LogFormat format) {
   switch (format) {
     case LogFormat::kAuto: return "auto";
@@ -24,6 +32,24 @@ std::string_view to_string(LogLevel level) {
   return "?";
 }
 
+namespace {
+
+std::string to_string(const GenerationSettings& settings) {
+  const auto number = [](const std::optional<int64_t>& value, const char* otherwise) {
+    return value ? std::to_string(*value) : otherwise;
+  };
+  return fmt::format(
+      "kv_cache_free_gpu_mem_fraction: {}\nkv_cache_bytes: {}\nkv_cache_host_memory_bytes: {}\n"
+      "kv_block_size: {}\nenable_chunked_context: {}\nbatch_scheduler_policy: {}\n"
+      "request_default_max_tokens: {}\ntotal_token_limit: {}\n",
+      settings.kv_cache_free_gpu_mem_fraction, number(settings.kv_cache_bytes, "by fraction"),
+      number(settings.kv_cache_host_memory_bytes, "none"), settings.kv_block_size,
+      settings.enable_chunked_context, to_string(settings.batch_scheduler_policy),
+      number(settings.request_default_max_tokens, "none"), settings.total_token_limit);
+}
+
+}  // namespace
+
 std::string to_string(const RuntimeConfig& config) {
   const AccessConfig& access = config.access;
   const ClientLimits& limits = config.limits;
@@ -33,6 +59,7 @@ std::string to_string(const RuntimeConfig& config) {
              config.served_model_name, config.webserver_default_route, config.host, config.port,
              config.device ? to_string(*config.device) : "auto", to_string(config.dtype),
              config.deterministic, config.enforce_eager, config.num_threads) +
+         to_string(config.generation) +
          fmt::format("api_key: {}\napi_key_file: {}\nallow_unauthenticated: {}\n",
                      access.api_key.empty() ? "" : "***", access.api_key_file,
                      access.allow_unauthenticated) +

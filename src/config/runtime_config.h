@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "tensor/dtype.h"
 #include "tensor/tensor.h"
@@ -37,6 +38,26 @@ struct ClientLimits {
   bool operator==(const ClientLimits&) const = default;
 };
 
+// Which requests of a text generator run, in the words of TensorRT-LLM.
+enum class BatchSchedulerPolicy : uint8_t {
+  kGuaranteedNoEvict,  // admits what can finish: all blocks it may ever need are promised
+  kMaxUtilization,     // admits what fits now, and preempts the last one when blocks run out
+};
+
+// How text is generated; without effect on encoders.
+struct GenerationSettings {
+  double kv_cache_free_gpu_mem_fraction = 0.9;        // of what is free once the weights are placed
+  std::optional<int64_t> kv_cache_bytes;              // instead of a fraction; on the CPU too
+  std::optional<int64_t> kv_cache_host_memory_bytes;  // for blocks that make room; absent: none
+  int64_t kv_block_size = 32;                         // tokens
+  bool enable_chunked_context = true;                 // false: a prompt is computed in one step
+  BatchSchedulerPolicy batch_scheduler_policy = BatchSchedulerPolicy::kGuaranteedNoEvict;
+  std::optional<int64_t> request_default_max_tokens;  // absent: up to max_seq_len
+  int64_t total_token_limit = 500'000;  // that all running sequences may grow to together
+
+  bool operator==(const GenerationSettings&) const = default;
+};
+
 enum class LogFormat : uint8_t { kAuto, kText, kJson };  // auto: text on a terminal, else JSON
 enum class LogLevel : uint8_t { kDebug, kInfo, kWarn, kError };
 
@@ -51,6 +72,7 @@ struct RuntimeConfig {
   bool enforce_eager = false;  // on a GPU: no step is recorded and replayed
   int num_threads = 0;         // compute threads; 0: one per available core
 
+  GenerationSettings generation;
   AccessConfig access;
   ClientLimits limits;
   bool truncate = true;      // over-length input is cut and told; false: it is an error
@@ -63,6 +85,7 @@ struct RuntimeConfig {
 
 std::string to_string(const RuntimeConfig& config);  // one line per setting; no keys
 
+std::string_view to_string(BatchSchedulerPolicy policy);
 std::string_view to_string(LogFormat format);
 std::string_view to_string(LogLevel level);
 

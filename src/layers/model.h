@@ -11,7 +11,8 @@ namespace millrace {
 struct Output {
   Tensor hidden;  // [num_tokens, hidden], the last layer's rows; of a decoder normalised
   std::optional<Tensor> vectors;  // [num_sequences, hidden] F32, of an embedder
-  // F32: [num_sequences, num_labels] of a classifier, [logits_rows, vocab] of a decoder.
+  // F32: [num_sequences, num_labels] of a classifier, [logits_rows, vocab] of a decoder; none where
+  // a batch wants none.
   std::optional<Tensor> logits;
 };
 

@@ -2,12 +2,16 @@
 #include "models/plan.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "models/registry.h"
 
 namespace millrace {
 
 namespace {
+
+// Of a step, for the logprobs of prompts: more of them take more steps, and no more memory.
+constexpr int64_t kPromptLogitsRows = 64;
 
 // `num_tokens` cut into `num_sequences` parts of nearly equal length.
 std::vector<int64_t> split(int64_t num_tokens, int64_t num_sequences) {
@@ -56,13 +60,20 @@ std::vector<Profile> decoder_profiles(const StepLimits& limits) {
   };
 }
 
-// A step of a profile.
-Batch batch_of(const Profile& profile, const KvCacheSpec& kv, int64_t block_size) {
+// A step of a profile; the first one of a decoder wants as many logits as a step can.
+Batch batch_of(const Profile& profile, const StepLimits& limits, bool most_logits,
+               const KvCacheSpec& kv, int64_t block_size) {
   if (kv.groups.empty()) return Batch::of_lengths(profile.lengths);
   std::vector<SequenceLength> sequences;
   for (size_t i = 0; i < profile.lengths.size(); ++i)
     sequences.push_back({.rows = profile.lengths[i], .keys = profile.keys[i]});
-  return decoder_batch(sequences, kv.groups.size(), block_size);
+  Batch batch = decoder_batch(sequences, kv.groups.size(), block_size);
+  if (!most_logits) return batch;
+  const int64_t rows = std::max<int64_t>(std::min(limits.max_logits_rows, batch.num_tokens()),
+                                         std::ssize(batch.logits_rows));
+  batch.logits_rows.resize(static_cast<size_t>(rows));
+  std::iota(batch.logits_rows.begin(), batch.logits_rows.end(), 0);
+  return batch;
 }
 
 [[noreturn]] void refuse_assumed(const ModelConfig& config,
@@ -146,7 +157,9 @@ StepLimits step_limits(const ModelConfig& model, const BuildConfig& build) {
   if (model.decoder) {  // prompts are cut into steps
     return {.max_num_tokens = build.max_num_tokens,
             .max_num_sequences = std::min(build.max_batch_size, build.max_num_tokens),
-            .max_seq_len = max_seq_len};
+            .max_seq_len = max_seq_len,
+            .max_logits_rows =
+                std::min(build.max_batch_size, build.max_num_tokens) + kPromptLogitsRows};
   }
   return {.max_num_tokens = std::max(build.max_num_tokens, max_seq_len),
           .max_num_sequences = build.max_batch_size,
@@ -188,7 +201,8 @@ ModelPlan plan_model(const ModelConfig& config, const StepLimits& limits,
   for (Profile& profile : config.decoder ? decoder_profiles(limits) : encoder_profiles(limits)) {
     TraceOps ops(target.device, target.precision, target.arch);
     ops.allocate_kv_cache(plan.kv_cache, blocks);
-    const Output output = model->forward(ops, batch_of(profile, plan.kv_cache, blocks.block_size));
+    const Output output = model->forward(
+        ops, batch_of(profile, limits, plan.profiles.empty(), plan.kv_cache, blocks.block_size));
     if (!config.decoder)
       ops.as_input(output.hidden, {.dtype = DType::kF32});  // answers of a vector per token
     plan.profiles.push_back({.profile = std::move(profile),

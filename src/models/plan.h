@@ -31,10 +31,12 @@ struct TracedProfile {
 // The largest steps that an engine admits, and small ones that show latency.
 struct StepLimits {
   int64_t max_num_tokens = 0;     // of a step
-  int64_t max_num_sequences = 0;  // of a step; of a decoder also rows that want logits
+  int64_t max_num_sequences = 0;  // of a step
   int64_t max_seq_len = 0;        // of a sequence
   // What a step aims at where more is no faster: the next step comes sooner. 0: max_num_tokens.
   int64_t preferred_num_tokens = 0;
+  // Of a decoder: rows that want logits, of all sequences and of prompts that are told of.
+  int64_t max_logits_rows = 0;  // 0: max_num_sequences
 };
 
 struct ModelPlan {

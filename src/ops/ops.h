@@ -13,7 +13,7 @@
 
 namespace millrace {
 
-// What a step is run for, at least one of these.
+// What a step is run for. None of these: for what it leaves in the cache.
 struct StepRows {
   std::optional<Tensor> sequences;  // [num_sequences, width], to the host
   std::optional<Tensor> tokens;     // [num_tokens, width], to the host

@@ -20,20 +20,11 @@ int64_t first_attended(const CacheGroupConfig& group, int64_t position) {
   return std::max<int64_t>(0, position - group.window + 1) / group.block_size;
 }
 
-// The most blocks that a sequence holds at once. For a window: those that the tokens of a step and
-// the window - 1 before them touch, wherever the first block begins.
-int64_t max_held(const CacheGroupConfig& group, int64_t num_tokens, int64_t step_tokens) {
-  const int64_t whole = ceil_div(num_tokens, group.block_size);
-  if (group.window == 0) return whole;
-  const int64_t span = group.window - 1 + step_tokens;
-  return std::min(whole, (span + 2 * group.block_size - 2) / group.block_size);
-}
-
 // Those that a fork of `num_tokens` tokens may take beyond what it shares for good.
 int64_t needed_by_fork(const CacheGroupConfig& group, int64_t num_tokens, int64_t max_num_tokens,
                        int64_t step_tokens) {
   const int64_t shared = group.window == 0 ? num_tokens / group.block_size : 0;
-  return max_held(group, max_num_tokens, step_tokens) - shared;
+  return max_blocks_held(group, max_num_tokens, step_tokens) - shared;
 }
 
 // Those of a sequence and its forks; each of them may have to copy the prompt's last block.
@@ -41,12 +32,22 @@ int64_t needed(const CacheGroupConfig& group, const Admission& admission) {
   const auto prompt = static_cast<int64_t>(admission.prompt.size());
   const int64_t num_forks = admission.num_sequences - 1;
   const bool copies = num_forks > 0 && group.window == 0 && prompt % group.block_size != 0;
-  return max_held(group, admission.max_num_tokens, admission.max_step_tokens) + (copies ? 1 : 0) +
+  return max_blocks_held(group, admission.max_num_tokens, admission.max_step_tokens) +
+         (copies ? 1 : 0) +
          num_forks *
              needed_by_fork(group, prompt, admission.max_num_tokens, admission.max_step_tokens);
 }
 
 }  // namespace
+
+// For a window: those that the tokens of a step and the window - 1 before them touch, wherever the
+// first block begins.
+int64_t max_blocks_held(const CacheGroupConfig& group, int64_t num_tokens, int64_t step_tokens) {
+  const int64_t whole = ceil_div(num_tokens, group.block_size);
+  if (group.window == 0) return whole;
+  const int64_t span = group.window - 1 + step_tokens;
+  return std::min(whole, (span + 2 * group.block_size - 2) / group.block_size);
+}
 
 BlockManager::BlockManager(const BlockManagerConfig& config) {
   CHECK(!config.groups.empty());
@@ -290,7 +291,7 @@ void BlockManager::limit_step(SequenceId id, int64_t max_step_tokens) {
     const CacheGroupConfig& config = groups_[g].config();
     if (config.window == 0) continue;
     Table& table = sequence.tables[g];
-    const int64_t promised = max_held(config, sequence.max_num_tokens, max_step_tokens);
+    const int64_t promised = max_blocks_held(config, sequence.max_num_tokens, max_step_tokens);
     CHECK(promised <= table.num_promised, "{} blocks promised, {} now", table.num_promised,
           promised);
     groups_[g].promise(promised - table.num_promised);

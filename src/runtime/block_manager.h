@@ -34,6 +34,10 @@ struct BlockManagerStats {
   uint64_t num_hit_tokens = 0;      // of them, whose KV was there
 };
 
+// The most blocks of a group that a sequence holds at once, at any time until it has `num_tokens`
+// tokens of which at most `step_tokens` are not committed.
+int64_t max_blocks_held(const CacheGroupConfig& group, int64_t num_tokens, int64_t step_tokens);
+
 // A sequence's tokens are *stored* when they have a place (extend), and *committed* when a finished
 // step has computed their KV (commit). Full blocks of committed tokens can be shared: they are
 // found by their tokens and all tokens before them, stay cached when nobody uses them any more, and

@@ -37,6 +37,7 @@ struct DecodeSequence {
   std::vector<int32_t> tokens;  // prompt and output
   SequenceId blocks = -1;       // while running
   int64_t num_in_flight = 0;    // tokens being sampled by steps that are not committed
+  int32_t sampled_row = -1;     // of the last sample(), which draws that token
   uint32_t num_preemptions = 0;
   FinishReason finish_reason = FinishReason::kNone;
 };
@@ -49,7 +50,7 @@ struct DecodeRequest {
   int64_t priority = 0;         // the lower one goes first
   std::optional<Clock::time_point> deadline;
   PrefixScope scope;
-  bool reuse_prefix = true;  // false: all logits of the prompt are wanted
+  bool prompt_logits = false;  // those of all of the prompt are wanted: no prefix is reused
   std::shared_ptr<RequestHandle> handle;
 
   // Progress, kept by the scheduler.
@@ -57,6 +58,7 @@ struct DecodeRequest {
   uint64_t arrival = 0;                 // order of add()
   int64_t max_num_tokens = 0;           // of a choice with its prompt
   int64_t num_cached_tokens = -1;       // of the prompt, when it was first admitted; -1: not yet
+  int64_t num_prompt_logits = 0;        // positions, from the first, whose logits were computed
 
   int64_t num_prompt_tokens() const { return static_cast<int64_t>(prompt.size()); }
   bool is_forked() const { return choices.back().state != DecodeSequence::State::kForking; }

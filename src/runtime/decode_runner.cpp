@@ -1,4 +1,4 @@
-// Packing, forward, sampling.
+// Packing; forward and sampling, launched and collected.
 #include "runtime/decode_runner.h"
 
 #include <algorithm>
@@ -33,11 +33,22 @@ KvBatch make_kv_batch(const DecodeStep& step, const BlockManager& blocks, size_t
 Batch make_batch(const DecodeStep& step, const BlockManager& blocks) {
   Batch batch;
   for (const DecodeItem& item : step.items) {
-    const auto tokens = std::span<const int32_t>(item.sequence().tokens);
-    CHECK(item.end <= static_cast<int64_t>(tokens.size()), "a token that is not known yet");
-    batch.append_rows(
-        tokens.subspan(static_cast<size_t>(item.begin), static_cast<size_t>(item.end - item.begin)),
-        item.begin);
+    const DecodeSequence& sequence = item.sequence();
+    const auto num_known = static_cast<int64_t>(sequence.tokens.size());
+    const int32_t row = batch.cu_seqlens.back();
+    if (item.end <= num_known) {
+      batch.append_rows(
+          std::span(sequence.tokens)
+              .subspan(static_cast<size_t>(item.begin), static_cast<size_t>(item.end - item.begin)),
+          item.begin);
+    } else {
+      CHECK(item.begin == num_known && item.end == num_known + 1 && sequence.sampled_row >= 0,
+            "tokens {} to {}, {} are known", item.begin, item.end, num_known);
+      const int32_t id = ~sequence.sampled_row;
+      batch.append_rows(std::span(&id, 1), item.begin);
+    }
+    for (int64_t position = item.logits_begin; position < item.logits_end; ++position)
+      batch.logits_rows.push_back(row + static_cast<int32_t>(position - item.begin));
     if (item.num_samples > 0) batch.logits_rows.push_back(batch.cu_seqlens.back() - 1);
   }
   for (size_t group = 0; group < blocks.num_groups(); ++group)
@@ -45,13 +56,38 @@ Batch make_batch(const DecodeStep& step, const BlockManager& blocks) {
   return batch;
 }
 
-SampledRows DecodeRunner::run(std::span<const KvCopy> copies, const Batch& batch,
-                              const SamplingBatch& sampling) {
+void DecodeRunner::launch(std::vector<KvCopy>& copies, const Batch& batch) {
+  failures_.at(FailurePoint::kAlloc);
   if (!copies.empty()) ops_->copy_kv_blocks(copies);
-  ops_->begin_step(batch);
-  const Output output = model_->forward(*ops_, batch);
-  if (sampling.num_rows() == 0) return {};
-  const SampledTokens sampled = ops_->sample(*output.logits, sampling);
+  copies.clear();
+  failures_.at(FailurePoint::kLaunch);
+  failures_.at(FailurePoint::kDevice);
+  const bool only_decodes = batch.num_tokens() == batch.num_sequences() &&
+                            static_cast<int64_t>(batch.logits_rows.size()) == batch.num_tokens();
+  const auto forward = [&](const Batch& rows) {
+    return StepRows{.logits = model_->forward(*ops_, rows).logits};
+  };
+  in_flight_.push_back(
+      {.step = ops_->run_step(batch, only_decodes ? 0 : Ops::kUniqueStep, forward)});
+}
+
+void DecodeRunner::sample(const SamplingBatch& sampling) {
+  CHECK(!in_flight_.empty() && !in_flight_.back().sampled, "no step to draw tokens of");
+  if (sampling.num_rows() == 0) return;
+  failures_.at(FailurePoint::kSample);
+  Launched& last = in_flight_.back();
+  last.sampled = ops_->sample(*last.step.rows.logits, sampling);
+}
+
+SampledRows DecodeRunner::collect() {
+  CHECK(!in_flight_.empty(), "no step is in flight");
+  const Launched oldest = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  failures_.at(FailurePoint::kStep);
+  ops_->wait_step(oldest.step.number);
+  if (!oldest.sampled) return {};
+  ops_->wait_sampled();
+  const SampledTokens& sampled = *oldest.sampled;
   return {.tokens = sampled.tokens.as<const int32_t>(),
           .logprobs = sampled.logprobs.as<const float>(),
           .ranks = sampled.ranks.as<const int32_t>(),

@@ -42,6 +42,12 @@ int64_t max_num_tokens(const DecodeRequest& request, int64_t max_seq_len) {
   return request.num_prompt_tokens() + std::min(request.max_new_tokens, room);
 }
 
+// Whether logits of the prompt are wanted that a step from position `begin` on would compute.
+bool tells_of_prompt(const DecodeRequest& request, size_t choice, int64_t begin) {
+  const int64_t last = request.num_prompt_tokens() - 1;
+  return request.prompt_logits && choice == 0 && begin < last && request.num_prompt_logits < last;
+}
+
 // The KV of the last token is never wanted.
 int64_t max_num_stored(int64_t num_tokens) {
   return num_tokens - 1;
@@ -134,6 +140,15 @@ void DecodeScheduler::schedule_running(DecodeStep& step, bool prompts) {
   }
 }
 
+// Tokens that the step has room for from position `begin` of a sequence on.
+int64_t DecodeScheduler::budget_of(const DecodeRequest& request, size_t choice, int64_t begin,
+                                   const DecodeStep& step) const {
+  const int64_t budget = limits_.max_num_tokens - step.num_tokens;
+  return tells_of_prompt(request, choice, begin)
+             ? std::min(budget, limits_.max_prompt_logits - step.num_prompt_logits)
+             : budget;
+}
+
 // What a running sequence computes next, as its first token and their number; 0: nothing.
 std::pair<int64_t, int64_t> DecodeScheduler::next_tokens(const DecodeRequest& request,
                                                          size_t choice, bool prompts,
@@ -141,11 +156,12 @@ std::pair<int64_t, int64_t> DecodeScheduler::next_tokens(const DecodeRequest& re
   const DecodeSequence& sequence = request.choices[choice];
   const int64_t begin = blocks_.num_tokens(sequence.blocks);
   const int64_t rest = num_to_compute(sequence) - begin;
-  const int64_t budget = limits_.max_num_tokens - step.num_tokens;
+  const int64_t budget = budget_of(request, choice, begin, step);
   const bool is_prompt = rest > 1 || begin < request.num_prompt_tokens();
   const bool all_sampled = num_to_compute(sequence) >= request.max_num_tokens;
   const bool will_be_forked = sequence.num_in_flight > 0 && !request.is_forked();
-  const bool is_whole = limits_.chunked_prefill || rest <= budget || step.empty();
+  const bool is_whole = limits_.chunked_prefill || tells_of_prompt(request, choice, begin) ||
+                        rest <= budget || step.empty();
   if (is_prompt != prompts || all_sampled || will_be_forked || !is_whole) return {begin, 0};
   return {begin, std::min(rest, budget)};
 }
@@ -192,11 +208,12 @@ void DecodeScheduler::admit_waiting(DecodeStep& step) {
     const auto [key, request] = *waiting_.begin();
     const size_t choice = key.choice;
     const DecodeSequence& sequence = request->choices[choice];
-    const int64_t budget = limits_.max_num_tokens - step.num_tokens;
+    const int64_t budget = budget_of(*request, choice, 0, step);
     const int64_t places = num_places(*request, choice);
     const int64_t num_tokens = places * request->max_num_tokens;
     if (budget == 0 || sequence.num_in_flight > 0) return;
-    if (!limits_.chunked_prefill && num_known(sequence) > budget && !step.empty()) return;
+    const bool in_chunks = limits_.chunked_prefill || tells_of_prompt(*request, choice, 0);
+    if (!in_chunks && num_known(sequence) > budget && !step.empty()) return;
     if (num_running_places_ + places > limits_.max_batch_size) return;
     if (num_running_tokens_ + num_tokens > limits_.total_token_limit && !running_.empty()) return;
     if (!admit(*request, choice)) {
@@ -223,7 +240,7 @@ bool DecodeScheduler::admit(DecodeRequest& request, size_t choice) {
   const std::optional<SequenceId> blocks = blocks_.add(
       {.scope = request.scope,
        .prompt = sequence.tokens,
-       .reuse_prefix = request.reuse_prefix,
+       .reuse_prefix = !tells_of_prompt(request, choice, 0),
        .max_num_tokens = promised ? limit : std::min(length + 1, std::max(limit, length)),
        .max_step_tokens = limits_.max_steps_in_flight * std::min(limits_.max_num_tokens, length),
        .num_sequences = promised ? num_places(request, choice) : 1,
@@ -239,12 +256,19 @@ void DecodeScheduler::append_item(const std::shared_ptr<DecodeRequest>& request,
                                   int64_t begin, int64_t count, DecodeStep& step) {
   DecodeSequence& sequence = request->choices[choice];
   const bool samples = begin + count == num_to_compute(sequence);
+  const bool tells = tells_of_prompt(*request, choice, begin);
+  const int64_t logits_begin = std::max(begin, request->num_prompt_logits);
+  const int64_t logits_end = std::min(begin + count, request->num_prompt_tokens() - 1);
+  const bool wants_logits = tells && logits_begin < logits_end;
+  if (wants_logits) step.num_prompt_logits += logits_end - logits_begin;
   step.items.push_back({.request = request,
                         .choice = choice,
                         .blocks = sequence.blocks,
                         .begin = begin,
                         .end = begin + count,
                         .num_samples = samples ? num_places(*request, choice) : 0,
+                        .logits_begin = wants_logits ? logits_begin : 0,
+                        .logits_end = wants_logits ? logits_end : 0,
                         .num_preemptions = sequence.num_preemptions});
   sequence.num_in_flight += samples ? 1 : 0;
   step.num_tokens += count;
@@ -263,9 +287,9 @@ void DecodeScheduler::commit(const DecodeItem& item, std::span<const int32_t> sa
   DecodeSequence& sequence = item.sequence();
   if (sequence.state == State::kFinished) return;
   if (!sampled.empty()) --sequence.num_in_flight;
-  const bool holds_blocks =
-      sequence.state == State::kRunning && sequence.num_preemptions == item.num_preemptions;
-  if (holds_blocks) {
+  request.num_prompt_logits = std::max(request.num_prompt_logits, item.logits_end);
+  const bool has_blocks = holds_blocks(item);
+  if (has_blocks) {
     blocks_.commit(item.blocks, std::span(sequence.tokens).first(static_cast<size_t>(item.end)));
     if (item.end - item.begin > 1) blocked_ = false;  // a prefix that others may share
   }
@@ -274,9 +298,19 @@ void DecodeScheduler::commit(const DecodeItem& item, std::span<const int32_t> sa
   sequence.tokens.push_back(sampled.front());
   for (size_t choice = 1; choice < sampled.size(); ++choice)
     begin_choice(item.request, choice, sampled[choice]);
-  if (!ends_prompt || !holds_blocks) return;
+  if (!ends_prompt || !has_blocks) return;
   for (const DecodeSequence& begun : request.choices)
     blocks_.limit_step(begun.blocks, limits_.max_steps_in_flight);
+}
+
+bool DecodeScheduler::holds_blocks(const DecodeItem& item) const {
+  const DecodeSequence& sequence = item.sequence();
+  return sequence.state == State::kRunning && sequence.num_preemptions == item.num_preemptions;
+}
+
+void DecodeScheduler::abandon(const DecodeItem& item) {
+  CHECK(!holds_blocks(item), "the sequence goes on from what the step computed");
+  if (item.num_samples > 0) --item.sequence().num_in_flight;
 }
 
 // Where the prompt ends: with the blocks of the first choice, or without, when that was preempted.

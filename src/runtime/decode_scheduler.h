@@ -13,15 +13,10 @@
 #include <utility>
 #include <vector>
 
+#include "config/runtime_config.h"
 #include "runtime/decode_request.h"
 
 namespace millrace {
-
-// The names and meanings are TensorRT-LLM's.
-enum class BatchSchedulerPolicy : uint8_t {
-  kGuaranteedNoEvict,  // admits what can finish: all blocks it may ever need are promised
-  kMaxUtilization,     // admits what fits now, and preempts the last one when blocks run out
-};
 
 struct DecodeLimits {
   int64_t max_num_tokens = 8192;       // of a step
@@ -29,6 +24,7 @@ struct DecodeLimits {
   int64_t max_seq_len = 4096;          // prompt and output
   int64_t total_token_limit = 500000;  // that the running sequences may grow to, all together
   bool chunked_prefill = true;         // false: a prompt is computed in one step
+  int64_t max_prompt_logits = 64;      // rows of a step that tell of prompts; more take steps
   int64_t max_steps_in_flight = 1;     // scheduled and not committed
   BatchSchedulerPolicy policy = BatchSchedulerPolicy::kGuaranteedNoEvict;
 };
@@ -42,6 +38,9 @@ struct DecodeItem {
   int64_t begin = 0;
   int64_t end = 0;
   int64_t num_samples = 0;  // tokens to draw from its last logits: one for each choice that begins
+  // Positions of the prompt whose logits are wanted: each tells of the token behind it.
+  int64_t logits_begin = 0;
+  int64_t logits_end = 0;
   uint32_t num_preemptions = 0;  // of the sequence when it was scheduled
 
   DecodeSequence& sequence() const { return request->choices[choice]; }
@@ -51,6 +50,7 @@ struct DecodeStep {
   std::vector<DecodeItem> items;
   std::vector<KvCopy> copies;  // to be made before, in this order
   int64_t num_tokens = 0;
+  int64_t num_prompt_logits = 0;
   int64_t num_preempted = 0;
 
   bool empty() const { return items.empty(); }
@@ -80,6 +80,12 @@ class DecodeScheduler {
   // An item's KV is computed, and `sampled` [num_samples] was drawn. Choices that begin here are
   // forked. Nothing happens to a sequence that is finished.
   void commit(const DecodeItem& item, std::span<const int32_t> sampled);
+
+  // Instead of commit(): the step was lost. What it would have drawn is drawn when the sequence,
+  // which holds no blocks any more, is computed again.
+  void abandon(const DecodeItem& item);
+  // Whether the sequence has not been preempted since the item was scheduled.
+  bool holds_blocks(const DecodeItem& item) const;
 
   // Gives up a choice's blocks at once, and before the first tokens are there those of all choices.
   // What a step in flight still computes for it is lost. The engine calls it for a choice that
@@ -113,6 +119,8 @@ class DecodeScheduler {
 
   void schedule_running(DecodeStep& step, bool prompts);
   void admit_waiting(DecodeStep& step);
+  int64_t budget_of(const DecodeRequest& request, size_t choice, int64_t begin,
+                    const DecodeStep& step) const;
   std::pair<int64_t, int64_t> next_tokens(const DecodeRequest& request, size_t choice, bool prompts,
                                           const DecodeStep& step) const;
   bool admit(DecodeRequest& request, size_t choice);

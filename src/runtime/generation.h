@@ -16,7 +16,7 @@ namespace millrace {
 struct GeneratedToken {
   int32_t id = 0;
   float logprob = 0;
-  int32_t rank = 0;                                 // 1: the most likely
+  int32_t rank = 0;                                 // 1: the most likely; 0: no logprobs
   std::vector<std::pair<int32_t, float>> top = {};  // tokens and their logprobs, best first
 };
 
@@ -27,6 +27,10 @@ struct GenerationChunk {
   FinishReason finish_reason = FinishReason::kNone;  // set: the last chunk of the choice
   std::exception_ptr error;                          // of kError and kTimeout
   int64_t num_cached_tokens = 0;                     // of the prompt, found in the cache
+  Clock::time_point scheduled_at{};                  // when the request entered its first step
+  // In the first chunk of choice 0, where prompt_logprobs were asked for: all tokens of the prompt,
+  // with logprobs but for the first.
+  std::vector<GeneratedToken> prompt_tokens = {};
 };
 
 struct GenerationRequest {

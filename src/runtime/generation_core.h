@@ -1,10 +1,11 @@
-// GenerationCore: one thread that recites schedule -> forward -> sample -> commit over the requests
+// GenerationCore: one thread that recites schedule -> launch -> commit -> sample over the requests
 // of a text generator.
 #pragma once
 
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -60,16 +61,28 @@ class GenerationCore {
  private:
   struct Active;  // a request in work
 
+  // A step on its way.
+  struct Step {
+    DecodeStep schedule;
+    std::vector<size_t> first_rows = {};  // [items]: of those drawn, where an item's begin
+  };
+
   static Active& active(const DecodeItem& item);
   void loop();
-  void run(const DecodeStep& step);
-  SamplingBatch make_sampling(const DecodeStep& step) const;
-  void commit(const DecodeStep& step, const SampledRows& sampled);
+  void take(std::vector<std::shared_ptr<Active>> arrived);
+  void advance();
+  void launch(const Step& step);
+  void sample(Step& step);
+  void complete(const Step& step);
+  void commit(const Step& step, const SampledRows& sampled);
   void answer(Active& request, size_t choice, const SampledRows& sampled, size_t row);
-  void fail(const DecodeStep& step);
+  void fail(const Step& step, const std::exception_ptr& error);
+  void redo(const Step& step);
+  void note_failure(const Step& step, const std::exception_ptr& error);
+  bool is_lost() const;
   void end_all(Active& request, FinishReason reason, const std::exception_ptr& error);
   void send(Active& request, GenerationChunk chunk);
-  void publish(const DecodeStep& step, bool failed);
+  void publish(const DecodeStep& step);
   void fail_rest();
 
   std::unique_ptr<DecodeRunner> runner_;
@@ -87,7 +100,8 @@ class GenerationCore {
   BlockManager blocks_;  // of the engine thread, as all below
   DecodeScheduler scheduler_;
   std::vector<std::shared_ptr<Active>> in_work_;
-  std::vector<KvCopy> copies_;  // to be made before the next forward pass
+  std::vector<KvCopy> copies_;     // to be made before the next forward pass
+  std::optional<Step> in_flight_;  // launched and sampled, and not committed
   std::thread thread_;
   std::once_flag joined_;
 };

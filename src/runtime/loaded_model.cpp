@@ -9,6 +9,7 @@
 #include "layers/random_source.h"
 #include "models/registry.h"
 #include "ops/cpu/cpu_ops.h"
+#include "runtime/sampling_params.h"
 
 namespace millrace {
 
@@ -19,6 +20,8 @@ namespace fs = std::filesystem;
 // Enough rows to keep a thread's products at full rate, few enough that its share of the widest
 // activation stays in its second-level cache: docs/performance.md has the measurement.
 constexpr int64_t kStepTokensPerThread = 512;
+// Of a decoder, whose sequences all wait while a part of a prompt is computed: 0.95 of that rate.
+constexpr int64_t kDecoderStepTokensPerThread = 128;
 
 bool is_supported(const Gpu& gpu) {
   return gpu.capability >= cuda::kLeastCapability;
@@ -116,8 +119,10 @@ std::vector<cuda::KernelBinary> make_kernels(const ModelPlan& plan, cuda::Arch a
   return compile_kernels(load_cuda_backend(), plan.kernels(), arch, report).kernels;
 }
 
-// What one step may send to the host: a row per sequence and a row per token.
+// What one step may send to the host: a row per sequence and a row per token, but for a decoder,
+// whose logits stay on the device.
 int64_t result_bytes(const ModelConfig& config, const StepLimits& limits) {
+  if (config.decoder) return 0;
   const int64_t widest =
       std::max<int64_t>(config.hidden_size, static_cast<int64_t>(config.labels.size()));
   return size_of(DType::kF32) * widest * (limits.max_num_sequences + limits.max_num_tokens) +
@@ -139,6 +144,7 @@ void require_fitting_tokenizer(const Tokenizer& tokenizer, const ModelConfig& co
                             tokenizer.max_token_id(), config.vocab_size),
                 "use the tokenizer.json of this very checkpoint");
   }
+  if (config.decoder) return;  // no token types
   // Token types are constants of the file's templates, so one encoding shows all of them.
   const Encoding encoding =
       config.is_classifier() ? tokenizer.encode_pair("a", "b") : tokenizer.encode("a");
@@ -169,12 +175,11 @@ void open_files(LoadedModel& loaded, const fs::path& path, const LoadOptions& op
     loaded.files.build = options.build;
   }
   loaded.config = ModelConfig::from_hf(loaded.files.config_texts, path.string());
-  if (loaded.config.decoder) {
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("{} generates text, which is not served yet", loaded.config.architecture),
-        "millrace build, plan and inspect work on it");
-  }
+  BuildConfig& build = loaded.files.build;
+  const StepLimitOverrides& limits = options.limits;
+  if (limits.max_seq_len) build.max_seq_len = limits.max_seq_len;
+  if (limits.max_batch_size) build.max_batch_size = *limits.max_batch_size;
+  if (limits.max_num_tokens) build.max_num_tokens = *limits.max_num_tokens;
   if (loaded.files.tokenizer_json.empty()) return;
   const std::string where = (path / "tokenizer.json").string();
   loaded.tokenizer =
@@ -186,7 +191,9 @@ std::unique_ptr<Ops> make_cpu_ops(LoadedModel& loaded, const WeightSource& sourc
                                   ComputeDType dtype, const StepLimits& limits) {
   const Target target = cpu_target(dtype, loaded.config.dtype);
   loaded.plan = plan_model(loaded.config, limits, source, target);
-  loaded.plan.limits.preferred_num_tokens = kStepTokensPerThread * loaded.pool->num_threads();
+  loaded.plan.limits.preferred_num_tokens =
+      (loaded.config.decoder ? kDecoderStepTokensPerThread : kStepTokensPerThread) *
+      loaded.pool->num_threads();
   return std::make_unique<CpuOps>(*loaded.pool, loaded.isa, target.precision,
                                   loaded.plan.activation_bytes());
 }
@@ -209,9 +216,35 @@ std::unique_ptr<Ops> make_gpu_ops(LoadedModel& loaded, const WeightSource& sourc
        .max_num_tokens = limits.max_num_tokens,
        .max_num_sequences = limits.max_num_sequences,
        .max_result_bytes = result_bytes(loaded.config, limits),
+       .vocab_size = loaded.config.decoder ? loaded.config.vocab_size : 0,
+       .max_seq_len = limits.max_seq_len,
+       .max_logits_rows = limits.max_logits_rows,
+       .max_logprobs = SamplingLimits{}.max_logprobs,
        .deterministic = options.deterministic,
        .enforce_eager = options.enforce_eager,
        .kernels = loaded.manifest ? read_kernels(loaded, arch) : make_kernels(loaded.plan, arch)});
+}
+
+// What a decoder has beside its placed weights.
+std::unique_ptr<Generator> make_generator(const LoadedModel& loaded, std::unique_ptr<Ops> ops,
+                                          std::unique_ptr<Model> model,
+                                          const LoadOptions& options) {
+  const std::string where = loaded.files.path.string();
+  const ConfigTexts& texts = loaded.files.config_texts;
+  auto generator = std::make_unique<Generator>();
+  generator->defaults =
+      read_generation_defaults(texts, loaded.config, loaded.tokenizer.get(), where);
+  if (loaded.tokenizer) {
+    generator->chat_template = ChatTemplate::from_files(texts, where, loaded.tokenizer.get());
+    generator->pieces = std::make_unique<TokenPieces>(*loaded.tokenizer);
+  }
+  generator->request_default_max_tokens = options.generation.request_default_max_tokens;
+  generator->limits =
+      decode_limits(loaded.plan.limits, options.generation, ops->max_steps_in_flight());
+  allocate_kv_cache(*ops, model->kv_cache_spec(), options.generation, *generator);
+  generator->runner = std::make_unique<DecodeRunner>(std::move(ops), std::move(model),
+                                                     FailureInjection::from_environment());
+  return generator;
 }
 
 }  // namespace
@@ -248,7 +281,11 @@ std::unique_ptr<LoadedModel> LoadedModel::open(const fs::path& path, const LoadO
   ParameterList placed;
   auto model = make_model(Params(*source, *ops, placed), config, limits);
   ops->finish_loading();
-  loaded->runner = std::make_unique<ModelRunner>(std::move(ops), std::move(model));
+  if (config.decoder) {
+    loaded->generator = make_generator(*loaded, std::move(ops), std::move(model), options);
+  } else {
+    loaded->runner = std::make_unique<ModelRunner>(std::move(ops), std::move(model));
+  }
   loaded->times = {.open = opened - begin, .device = made - opened, .place = Clock::now() - made};
   return loaded;
 }

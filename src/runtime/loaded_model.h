@@ -13,17 +13,28 @@
 #include "kernels/cpu/isa.h"
 #include "models/plan.h"
 #include "ops/cuda_backend.h"
+#include "runtime/generator.h"
 #include "runtime/model_runner.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
+
+// Limits that are asked for where the model is served; absent: those it was built for. They may be
+// lower or higher than those, within what the checkpoint allows.
+struct StepLimitOverrides {
+  std::optional<int64_t> max_seq_len;
+  std::optional<int64_t> max_batch_size;
+  std::optional<int64_t> max_num_tokens;
+};
 
 // How a model is put on a device.
 struct LoadOptions {
   std::optional<Device> device;              // absent: the best that there is
   ComputeDType dtype = ComputeDType::kAuto;  // auto: what the engine was built for
   int num_threads = 0;                       // 0: one per available core
-  BuildConfig build;            // limits of a checkpoint that is served without an engine
+  BuildConfig build;          // limits of a checkpoint that is served without an engine
+  StepLimitOverrides limits;  // over those of the engine or the checkpoint's build
+  GenerationSettings generation;
   std::optional<cpu::Isa> isa;  // absent: the best that this CPU has
   // A seed: weights are made up, and only config.json is needed. For benchmarks of real shapes.
   std::optional<uint64_t> random_weights;
@@ -50,7 +61,8 @@ struct LoadedModel {
   cpu::Isa isa = cpu::Isa::kPortable;
   ModelPlan plan;
   std::unique_ptr<WeightSource> source;  // placed weights may be views into it
-  std::unique_ptr<ModelRunner> runner;   // moved into the EngineCore
+  std::unique_ptr<ModelRunner> runner;   // of an encoder: moved into the EngineCore
+  std::unique_ptr<Generator> generator;  // of a decoder
   LoadTimes times;
 
   // `path`: an engine or a Hugging Face checkpoint. Throws Error with the remedy.

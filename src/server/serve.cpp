@@ -107,6 +107,19 @@ http::ServerOptions server_options(const RuntimeConfig& runtime, Service& servic
               }};
 }
 
+// Limits that somebody wrote, in a config.yaml or as flags, hold over those of an engine too.
+StepLimitOverrides written_limits(const ServeOptions& options) {
+  StepLimitOverrides limits;
+  for (const Setting& setting : options.settings) {
+    if (setting.path == "trt_llm.build.max_seq_len") limits.max_seq_len = options.build.max_seq_len;
+    if (setting.path == "trt_llm.build.max_batch_size")
+      limits.max_batch_size = options.build.max_batch_size;
+    if (setting.path == "trt_llm.build.max_num_tokens")
+      limits.max_num_tokens = options.build.max_num_tokens;
+  }
+  return limits;
+}
+
 }  // namespace
 
 int serve(const ServeOptions& options) {
@@ -119,8 +132,15 @@ int serve(const ServeOptions& options) {
                                                  .dtype = runtime.dtype,
                                                  .num_threads = runtime.num_threads,
                                                  .build = options.build,
+                                                 .limits = written_limits(options),
+                                                 .generation = runtime.generation,
                                                  .deterministic = runtime.deterministic,
                                                  .enforce_eager = runtime.enforce_eager});
+  if (model->generator)
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("{} generates text, which is not served yet", model->config.architecture),
+        "millrace build, plan and inspect work on it");
   std::atomic<bool> device_lost{false};
   // A supervisor restarts the process; until then it drains like one that was told to stop.
   Service service(std::move(model), runtime, options.settings, [&device_lost] {

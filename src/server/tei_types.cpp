@@ -115,13 +115,13 @@ TokenizeRequest parse_tokenize_request(std::string_view text, const BodyLimits& 
   return request;
 }
 
-DecodeRequest parse_decode_request(std::string_view text, const BodyLimits& limits) {
+TeiDecodeRequest parse_decode_request(std::string_view text, const BodyLimits& limits) {
   BodyReader body(text, limits);
   const json::value& given = body.require("ids");
   const auto* list = given.if_array();
   if (!list) refuse("ids must be a list of token ids or a list of such lists", "ids");
   if (list->empty()) throw RequestError(Refusal::kEmpty, "ids must not be empty", "ids");
-  DecodeRequest request;
+  TeiDecodeRequest request;
   if (list->front().is_array()) {
     check_batch_size(list->size(), limits, "ids");
     for (const json::value& ids : *list)

@@ -56,7 +56,7 @@ struct TokenizeRequest {
 };
 
 // POST /decode.
-struct DecodeRequest {
+struct TeiDecodeRequest {
   std::vector<std::vector<int32_t>> ids;
   bool skip_special_tokens = true;
   std::vector<std::string> ignored_fields;
@@ -68,6 +68,6 @@ SimilarityRequest parse_similarity_request(std::string_view body, const BodyLimi
 RerankRequest parse_rerank_request(std::string_view body, const BodyLimits& limits);
 PredictRequest parse_predict_request(std::string_view body, const BodyLimits& limits);
 TokenizeRequest parse_tokenize_request(std::string_view body, const BodyLimits& limits);
-DecodeRequest parse_decode_request(std::string_view body, const BodyLimits& limits);
+TeiDecodeRequest parse_decode_request(std::string_view body, const BodyLimits& limits);
 
 }  // namespace millrace

@@ -59,7 +59,7 @@ void Service::tokenize(const ExchangePtr& exchange) {
 }
 
 void Service::decode(const ExchangePtr& exchange) {
-  const DecodeRequest request = parse_decode_request(exchange->request().body, body_limits());
+  const TeiDecodeRequest request = parse_decode_request(exchange->request().body, body_limits());
   std::string out = "[";
   for (const std::vector<int32_t>& ids : request.ids) {
     if (out.size() > 1) out += ',';

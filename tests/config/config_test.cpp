@@ -257,7 +257,7 @@ TEST(Config, FlagsAreCheckedLikeTheFile) {
             "--flag cannot be http; it takes an integer in 0..65535");
   EXPECT_EQ(refusal("millrace.dtype", "float"),
             "--flag cannot be float; it takes auto, fp32, fp16, bf16");
-  EXPECT_THAT(refusal("trt_llm.build.base_model", "decoder"), HasSubstr("not built yet"));
+  EXPECT_THAT(refusal("trt_llm.build.base_model", "encoder"), HasSubstr("not built yet"));
   EXPECT_EQ(config, ConfigFile{});
   EXPECT_THROW(set_option(config, "no.such", "1", "--flag"), InternalError);
 }

@@ -310,6 +310,7 @@ class Load {
     limits_.total_token_limit = draw(1, 300);
     limits_.chunked_prefill = draw(0, 3) > 0;
     limits_.max_steps_in_flight = draw(1, 3);
+    limits_.max_prompt_logits = draw(1, 8);
     BlockManagerConfig config{.seed = 1};
     for (int64_t i = draw(1, 2); i > 0; --i)
       config.groups.push_back({.block_size = int64_t{1} << draw(0, 3),
@@ -358,7 +359,7 @@ class Load {
     auto request = request_of(prompt, draw(1, 20));
     request->num_choices = draw(1, std::min<int64_t>(3, limits_.max_batch_size));
     request->priority = draw(0, 2);
-    request->reuse_prefix = draw(0, 9) > 0;
+    request->prompt_logits = draw(0, 9) == 0;
     try {
       scheduler_->check(*request);
     } catch (const Error&) {
@@ -382,6 +383,7 @@ class Load {
     ASSERT_EQ(num_tokens, step.num_tokens);
     ASSERT_LE(num_tokens, limits_.max_num_tokens);
     ASSERT_LE(static_cast<int64_t>(step.items.size()), limits_.max_batch_size);
+    ASSERT_LE(step.num_prompt_logits, limits_.max_prompt_logits);
     progressed_ = !step.empty();
     steps_.push_back(std::move(step));
   }
@@ -393,6 +395,11 @@ class Load {
       std::vector<int32_t> sampled;
       for (size_t i = 0; i < static_cast<size_t>(item.num_samples); ++i)
         sampled.push_back(next_token(item.sequence().tokens, item.choice + i));
+      std::vector<int>& told = told_[item.request.get()];
+      told.resize(item.request->prompt.size());
+      for (int64_t i = item.logits_begin; i < item.logits_end; ++i)
+        if (item.sequence().state != DecodeSequence::State::kFinished)
+          ++told[static_cast<size_t>(i)];
       scheduler_->commit(item, sampled);
       for (size_t choice = 0; choice < item.request->choices.size(); ++choice) {
         const DecodeSequence& sequence = item.request->choices[choice];
@@ -423,6 +430,11 @@ class Load {
         expected.push_back(next_token(expected, choice));
       if (given_up) expected.resize(sequence.tokens.size());
       ASSERT_EQ(sequence.tokens, expected);
+      if (given_up || !request.prompt_logits) continue;
+      // Each token of the prompt was told of once, by the position before it.
+      std::vector<int> once(request.prompt.size(), 1);
+      once.back() = 0;
+      ASSERT_EQ(told_.at(&request), once);
     }
   }
 
@@ -432,6 +444,7 @@ class Load {
   std::unique_ptr<DecodeScheduler> scheduler_;
   std::vector<std::shared_ptr<DecodeRequest>> all_;
   std::vector<std::shared_ptr<DecodeRequest>> active_;
+  std::map<const DecodeRequest*, std::vector<int>> told_;  // how often, by position
   std::deque<DecodeStep> steps_;
   bool progressed_ = false;
 };

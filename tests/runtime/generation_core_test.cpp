@@ -47,27 +47,33 @@ struct Outcome {
   std::map<size_t, std::vector<int32_t>> tokens;  // by choice
   std::map<size_t, FinishReason> reasons;
   std::vector<GeneratedToken> first_choice;
+  std::vector<GeneratedToken> prompt;
+  Clock::time_point scheduled_at{};
   std::exception_ptr error;
   int64_t num_cached_tokens = 0;
 };
 
-class Generator {
+class TestGenerator {
  public:
   struct Options {
     BatchSchedulerPolicy policy = BatchSchedulerPolicy::kGuaranteedNoEvict;
     int64_t num_blocks = 256;
     int64_t max_batch_size = 16;
     int64_t max_num_tokens = 48;  // prompts come in chunks
+    int64_t depth = 1;            // steps in flight
+    int64_t max_prompt_logits = 5;
+    std::string failures = {};  // as MILLRACE_FAIL says them
   };
 
-  Generator() : Generator(Options{}) {}
-  explicit Generator(const Options& options) {
+  TestGenerator() : TestGenerator(Options{}) {}
+  explicit TestGenerator(const Options& options) {
     const fs::path directory = fs::path(MILLRACE_SOURCE_DIR) / "examples" / "demo-model";
     files_ = open_hf_directory(directory);
     config_ = ModelConfig::from_hf(files_.config_texts, directory.string());
     const StepLimits limits{.max_num_tokens = options.max_num_tokens,
                             .max_num_sequences = options.max_batch_size,
-                            .max_seq_len = kMaxSeqLen};
+                            .max_seq_len = kMaxSeqLen,
+                            .max_logits_rows = options.max_batch_size + options.max_prompt_logits};
     const CheckpointSource source(files_.weights, files_.naming);
     const ModelPlan plan = plan_model(config_, limits, source, {});
     auto ops = std::make_unique<CpuOps>(pool_, cpu::best_isa(cpu_features()), Precision{},
@@ -80,6 +86,8 @@ class Generator {
     GenerationConfig config{.limits = {.max_num_tokens = options.max_num_tokens,
                                        .max_batch_size = options.max_batch_size,
                                        .max_seq_len = kMaxSeqLen,
+                                       .max_prompt_logits = options.max_prompt_logits,
+                                       .max_steps_in_flight = options.depth,
                                        .policy = options.policy},
                             .blocks = {.seed = 1},
                             .vocab_size = config_.vocab_size};
@@ -88,11 +96,13 @@ class Generator {
           {.block_size = kBlockSize, .num_blocks = options.num_blocks, .window = group.window});
     core_ = std::make_unique<GenerationCore>(
         std::make_unique<DecodeRunner>(std::move(ops),
-                                       std::make_unique<FallibleModel>(std::move(model), fails)),
-        config);
+                                       std::make_unique<FallibleModel>(std::move(model), fails),
+                                       FailureInjection(options.failures)),
+        config, [this] { ++num_lost; });
   }
 
   std::atomic<bool> fails = false;  // steps with kPoison among their tokens
+  std::atomic<int> num_lost = 0;    // devices
 
   GenerationCore& core() { return *core_; }
   const ModelConfig& config() const { return config_; }
@@ -115,7 +125,9 @@ class Generator {
         outcome.tokens[chunk.choice].push_back(token.id);
         if (chunk.choice == 0) outcome.first_choice.push_back(std::move(token));
       }
+      for (GeneratedToken& token : chunk.prompt_tokens) outcome.prompt.push_back(std::move(token));
       outcome.num_cached_tokens = chunk.num_cached_tokens;
+      outcome.scheduled_at = chunk.scheduled_at;
       if (chunk.finish_reason == FinishReason::kNone) return;
       ASSERT_TRUE(outcome.reasons.emplace(chunk.choice, chunk.finish_reason).second)
           << "choice " << chunk.choice << " ended twice";
@@ -165,7 +177,12 @@ GenerationRequest greedy(std::vector<int32_t> prompt, int64_t max_tokens) {
   return {.prompt = std::move(prompt), .sampling = {.temperature = 0, .max_tokens = max_tokens}};
 }
 
-TEST(GenerationCoreTest, GreedyTokensAreThoseOfTransformers) {
+class GenerationCoreTest : public testing::TestWithParam<int64_t> {};
+
+INSTANTIATE_TEST_SUITE_P(StepsInFlight, GenerationCoreTest, testing::Values(1, 2),
+                         [](const auto& depth) { return std::to_string(depth.param); });
+
+TEST_P(GenerationCoreTest, GreedyTokensAreThoseOfTransformers) {
   const Checkpoint expected = Checkpoint::from_file(
       (fs::path(MILLRACE_SOURCE_DIR) / "tests/golden/decoders/demo_model/expected.safetensors")
           .string());
@@ -173,7 +190,7 @@ TEST(GenerationCoreTest, GreedyTokensAreThoseOfTransformers) {
   const auto length = static_cast<size_t>(expected.find("prompt_length")->as<const int32_t>()[0]);
   const std::vector<int32_t> prompt(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(length));
   const std::vector<int32_t> want(ids.begin() + static_cast<std::ptrdiff_t>(length), ids.end());
-  Generator generator;
+  TestGenerator generator({.depth = GetParam()});
   const Outcome outcome = generator.run(greedy(prompt, static_cast<int64_t>(want.size())));
   EXPECT_EQ(outcome.tokens.at(0), want);
   EXPECT_EQ(outcome.reasons.at(0), FinishReason::kLength);
@@ -184,9 +201,9 @@ TEST(GenerationCoreTest, GreedyTokensAreThoseOfTransformers) {
   generator.expect_no_blocks_used();
 }
 
-TEST(GenerationCoreTest, EndTokensEndAChoiceUnlessIgnoredOrTooEarly) {
+TEST_P(GenerationCoreTest, EndTokensEndAChoiceUnlessIgnoredOrTooEarly) {
   std::mt19937 random(11);
-  Generator generator;
+  TestGenerator generator({.depth = GetParam()});
   const std::vector<int32_t> prompt = random_prompt(random, 20);
   const std::vector<int32_t> free = generator.run(greedy(prompt, 12)).tokens.at(0);
   GenerationRequest request = greedy(prompt, 12);
@@ -208,9 +225,9 @@ TEST(GenerationCoreTest, EndTokensEndAChoiceUnlessIgnoredOrTooEarly) {
   EXPECT_EQ(generator.run(request).tokens.at(0), ended.tokens.at(0));
 }
 
-TEST(GenerationCoreTest, BadWordsAndAllowedTokensAreObeyed) {
+TEST_P(GenerationCoreTest, BadWordsAndAllowedTokensAreObeyed) {
   std::mt19937 random(12);
-  Generator generator;
+  TestGenerator generator({.depth = GetParam()});
   const std::vector<int32_t> prompt = random_prompt(random, 9);
   const std::vector<int32_t> free = generator.run(greedy(prompt, 8)).tokens.at(0);
   GenerationRequest request = greedy(prompt, 8);
@@ -233,9 +250,9 @@ TEST(GenerationCoreTest, BadWordsAndAllowedTokensAreObeyed) {
   generator.expect_no_blocks_used();
 }
 
-TEST(GenerationCoreTest, LogprobsComeWithTheTokens) {
+TEST_P(GenerationCoreTest, LogprobsComeWithTheTokens) {
   std::mt19937 random(13);
-  Generator generator;
+  TestGenerator generator({.depth = GetParam()});
   GenerationRequest request = greedy(random_prompt(random, 9), 4);
   request.sampling.logprobs = 3;
   const Outcome outcome = generator.run(request);
@@ -246,6 +263,45 @@ TEST(GenerationCoreTest, LogprobsComeWithTheTokens) {
     EXPECT_EQ(token.top[0], std::pair(token.id, token.logprob));
     EXPECT_GE(token.top[1].second, token.top[2].second);
   }
+}
+
+// A token's logprob behind a prompt is the one that it has where nothing else may be drawn.
+TEST_P(GenerationCoreTest, PromptLogprobsAreThoseOfTheTokensDrawnOneByOne) {
+  std::mt19937 random(20);
+  const std::vector<int32_t> prompt = random_prompt(random, 23);
+  TestGenerator generator({.depth = GetParam()});
+  generator.run(greedy(prompt, 2));  // its prefix is cached, and must not be used
+  GenerationRequest request = greedy(prompt, 3);
+  request.sampling.prompt_logprobs = 2;
+  const Outcome outcome = generator.run(request);
+  EXPECT_EQ(outcome.num_cached_tokens, 0);
+  ASSERT_EQ(outcome.prompt.size(), prompt.size());
+  EXPECT_EQ(outcome.prompt[0].id, prompt[0]);
+  EXPECT_EQ(outcome.prompt[0].rank, 0);
+  for (size_t i = 1; i < prompt.size(); ++i) {
+    GenerationRequest one =
+        greedy({prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(i)}, 1);
+    one.sampling.allowed_token_ids = {prompt[i]};
+    one.sampling.logprobs = 2;
+    const GeneratedToken alone = generator.run(one).first_choice.at(0);
+    EXPECT_EQ(outcome.prompt[i].id, prompt[i]);
+    EXPECT_EQ(outcome.prompt[i].logprob, alone.logprob) << i;
+    EXPECT_EQ(outcome.prompt[i].rank, alone.rank) << i;
+    EXPECT_EQ(outcome.prompt[i].top, alone.top) << i;
+  }
+  EXPECT_EQ(outcome.tokens, generator.run(greedy(prompt, 3)).tokens);
+  request.prompt.resize(1);
+  EXPECT_EQ(generator.run(request).prompt.size(), 1u) << "nothing to tell but the token";
+  generator.expect_no_blocks_used();
+}
+
+TEST_P(GenerationCoreTest, ChunksSayWhenTheRequestWasScheduled) {
+  std::mt19937 random(21);
+  TestGenerator generator({.depth = GetParam()});
+  const auto before = Clock::now();
+  const Outcome outcome = generator.run(greedy(random_prompt(random, 60), 4));
+  EXPECT_GE(outcome.scheduled_at, before);
+  EXPECT_LE(outcome.scheduled_at, Clock::now());
 }
 
 GenerationRequest random_request(std::mt19937& random) {
@@ -262,13 +318,16 @@ GenerationRequest random_request(std::mt19937& random) {
   sampling.seed = random();
   sampling.max_tokens = 1 + random() % 40;
   sampling.n = random() % 4 == 0 ? 3 : 1;
+  if (random() % 4 == 0) sampling.prompt_logprobs = 0;
+  if (random() % 4 == 0) sampling.bad_words = {{static_cast<int32_t>(100 + random() % 1900)}};
+  if (random() % 4 == 0) sampling.min_tokens = std::min<int64_t>(5, sampling.max_tokens);
   request.priority = random() % 3;
   request.end_token_ids = {static_cast<int32_t>(100 + random() % 1900)};
   return request;
 }
 
 // Under both policies, with so few blocks that sequences are preempted all the time.
-TEST(GenerationCoreTest, WhatElseIsInTheBatchChangesNothing) {
+TEST_P(GenerationCoreTest, WhatElseIsInTheBatchChangesNothing) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
@@ -276,12 +335,12 @@ TEST(GenerationCoreTest, WhatElseIsInTheBatchChangesNothing) {
   for (int i = 0; i < 24; ++i) requests.push_back(random_request(random));
   std::vector<Outcome> alone;
   {
-    Generator generator;
+    TestGenerator generator;  // one step at a time
     for (const GenerationRequest& request : requests) alone.push_back(generator.run(request));
   }
   for (const auto policy :
        {BatchSchedulerPolicy::kGuaranteedNoEvict, BatchSchedulerPolicy::kMaxUtilization}) {
-    Generator generator({.policy = policy, .num_blocks = 28});
+    TestGenerator generator({.policy = policy, .num_blocks = 28, .depth = GetParam()});
     std::vector<std::future<Outcome>> together;
     for (const GenerationRequest& request : requests) together.push_back(generator.submit(request));
     for (size_t i = 0; i < requests.size(); ++i) {
@@ -296,9 +355,9 @@ TEST(GenerationCoreTest, WhatElseIsInTheBatchChangesNothing) {
   }
 }
 
-TEST(GenerationCoreTest, ChoicesDrawAsRequestsOfTheirOwnSeeds) {
+TEST_P(GenerationCoreTest, ChoicesDrawAsRequestsOfTheirOwnSeeds) {
   std::mt19937 random(14);
-  Generator generator;
+  TestGenerator generator({.depth = GetParam()});
   GenerationRequest request{.prompt = random_prompt(random, 30),
                             .sampling = {.temperature = 1.2f, .seed = 5, .max_tokens = 10, .n = 3}};
   const Outcome together = generator.run(request);
@@ -310,9 +369,9 @@ TEST(GenerationCoreTest, ChoicesDrawAsRequestsOfTheirOwnSeeds) {
   EXPECT_NE(together.tokens.at(0), together.tokens.at(1));
 }
 
-TEST(GenerationCoreTest, CancelledRequestsGiveTheirBlocksBack) {
+TEST_P(GenerationCoreTest, CancelledRequestsGiveTheirBlocksBack) {
   std::mt19937 random(15);
-  Generator generator;
+  TestGenerator generator({.depth = GetParam()});
   std::shared_ptr<RequestHandle> handle;
   std::promise<void> begun;
   int num_heard = 0;
@@ -327,9 +386,9 @@ TEST(GenerationCoreTest, CancelledRequestsGiveTheirBlocksBack) {
   generator.expect_no_blocks_used();
 }
 
-TEST(GenerationCoreTest, AStepThatThrowsFailsItsOwnRequestsAlone) {
+TEST_P(GenerationCoreTest, AStepThatThrowsFailsItsOwnRequestsAlone) {
   std::mt19937 random(16);
-  Generator generator;
+  TestGenerator generator({.depth = GetParam()});
   const GenerationRequest good = greedy(random_prompt(random, 40), 20);
   const Outcome expected = generator.run(good);
   GenerationRequest bad = greedy({200, 201, kPoison, 202}, 5);
@@ -347,9 +406,84 @@ TEST(GenerationCoreTest, AStepThatThrowsFailsItsOwnRequestsAlone) {
   generator.expect_no_blocks_used();
 }
 
-TEST(GenerationCoreTest, DeadlinesAreKept) {
+// The poisoned one shares its steps with others, which are run again without it.
+TEST_P(GenerationCoreTest, WhoMakesAStepThrowFailsAlone) {
+  std::mt19937 random(22);
+  TestGenerator generator({.depth = GetParam()});
+  std::vector<GenerationRequest> good;
+  std::vector<Outcome> alone;
+  for (int i = 0; i < 6; ++i) {
+    good.push_back(random_request(random));
+    good.back().sampling.max_tokens = 60;
+    good.back().sampling.bad_words.push_back({kPoison});
+    alone.push_back(generator.run(good.back()));
+  }
+  generator.fails = true;
+  std::vector<std::future<Outcome>> together;
+  for (const GenerationRequest& request : good) together.push_back(generator.submit(request));
+  const Outcome bad = generator.run(greedy({200, 201, kPoison, 202}, 50));
+  EXPECT_EQ(bad.reasons.at(0), FinishReason::kError);
+  EXPECT_THAT(message_of(bad.error), testing::HasSubstr("a poisoned step"));
+  for (size_t i = 0; i < good.size(); ++i) {
+    const Outcome outcome = together[i].get();
+    EXPECT_EQ(outcome.tokens, alone[i].tokens) << i;
+    EXPECT_EQ(outcome.reasons, alone[i].reasons) << i;
+  }
+  generator.expect_no_blocks_used();
+}
+
+// At any point of a step that many share: nobody notices.
+TEST_P(GenerationCoreTest, AFailureThatPassesHurtsNobody) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::vector<GenerationRequest> requests;
+  std::vector<Outcome> alone;
+  TestGenerator generator;
+  for (int i = 0; i < 8; ++i) {
+    requests.push_back(random_request(random));
+    requests.back().sampling.max_tokens = 60;
+    requests.back().sampling.ignore_eos = true;  // all of them are there for long
+    alone.push_back(generator.run(requests.back()));
+  }
+  for (const std::string point : {"alloc", "launch", "sample", "step"}) {
+    for (const auto policy :
+         {BatchSchedulerPolicy::kGuaranteedNoEvict, BatchSchedulerPolicy::kMaxUtilization}) {
+      TestGenerator failing({.policy = policy,
+                             .num_blocks = 40,
+                             .depth = GetParam(),
+                             .failures = point + ":at=20," + point + ":at=60"});
+      std::vector<std::future<Outcome>> together;
+      for (const GenerationRequest& request : requests) together.push_back(failing.submit(request));
+      for (size_t i = 0; i < requests.size(); ++i) {
+        const Outcome outcome = together[i].get();
+        EXPECT_EQ(outcome.tokens, alone[i].tokens) << point << " " << i;
+        EXPECT_EQ(outcome.reasons, alone[i].reasons) << point << " " << i;
+        EXPECT_EQ(outcome.prompt.size(), alone[i].prompt.size()) << point << " " << i;
+      }
+      failing.expect_no_blocks_used();
+      EXPECT_EQ(failing.core().stats().num_failed_steps, 2u) << point;
+      EXPECT_TRUE(failing.core().healthy(std::chrono::seconds(60)));
+    }
+  }
+}
+
+TEST_P(GenerationCoreTest, ALostDeviceEndsEverything) {
+  std::mt19937 random(23);
+  TestGenerator generator({.depth = GetParam(), .failures = "device:at=12"});
+  std::vector<std::future<Outcome>> open;
+  for (int i = 0; i < 5; ++i)
+    open.push_back(generator.submit(greedy(random_prompt(random, 20), 150)));
+  for (auto& outcome : open) EXPECT_EQ(outcome.get().reasons.at(0), FinishReason::kError);
+  generator.expect_no_blocks_used();
+  EXPECT_EQ(generator.num_lost, 1);
+  EXPECT_FALSE(generator.core().healthy(std::chrono::seconds(60)));
+  EXPECT_THROW(generator.submit(greedy({200}, 1)), Error);
+}
+
+TEST_P(GenerationCoreTest, DeadlinesAreKept) {
   std::mt19937 random(17);
-  Generator generator;
+  TestGenerator generator({.depth = GetParam()});
   GenerationRequest late = greedy(random_prompt(random, 10), 5);
   late.deadline = Clock::now() - std::chrono::seconds(1);
   const Outcome outcome = generator.run(late);
@@ -358,8 +492,8 @@ TEST(GenerationCoreTest, DeadlinesAreKept) {
   generator.expect_no_blocks_used();
 }
 
-TEST(GenerationCoreTest, WhatCouldNeverRunIsRefusedAtOnce) {
-  Generator generator({.num_blocks = 4});
+TEST_P(GenerationCoreTest, WhatCouldNeverRunIsRefusedAtOnce) {
+  TestGenerator generator({.num_blocks = 4, .depth = GetParam()});
   std::mt19937 random(18);
   EXPECT_THROW(generator.submit(greedy({}, 5)), Error);
   EXPECT_THROW(generator.submit(greedy(random_prompt(random, kMaxSeqLen), 5)), Error);
@@ -369,9 +503,9 @@ TEST(GenerationCoreTest, WhatCouldNeverRunIsRefusedAtOnce) {
   EXPECT_THROW(generator.submit(many), Error);
 }
 
-TEST(GenerationCoreTest, StopFailsTheRest) {
+TEST_P(GenerationCoreTest, StopFailsTheRest) {
   std::mt19937 random(19);
-  Generator generator;
+  TestGenerator generator({.depth = GetParam()});
   std::vector<std::future<Outcome>> open;
   for (int i = 0; i < 20; ++i)
     open.push_back(generator.submit(greedy(random_prompt(random, 60), 120)));
