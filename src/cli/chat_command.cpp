@@ -109,11 +109,12 @@ int run(const ChatCommand& command) {
                       .show_safely = ::isatty(STDOUT_FILENO) == 1,
                       .stats = command.stats};
   if (options.model.empty()) options.model = served_model(options.server, options.headers);
+  LineReader reader(STDIN_FILENO);
+  std::string whole = command.once ? reader.rest() : std::string();  // Ctrl-C still ends us
   note_interrupts();
   Chat chat(std::move(options), output(), interrupted);
-  LineReader reader(STDIN_FILENO);
   if (command.once) {
-    chat.ask(reader.rest());
+    chat.ask(std::move(whole));
   } else if (::isatty(STDIN_FILENO) == 1) {
     talk(chat, reader);
     return 0;  // whatever went wrong was seen, and could be tried again

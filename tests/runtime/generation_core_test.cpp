@@ -58,6 +58,7 @@ class TestGenerator {
   struct Options {
     BatchSchedulerPolicy policy = BatchSchedulerPolicy::kGuaranteedNoEvict;
     int64_t num_blocks = 256;
+    int64_t num_host_blocks = 0;
     int64_t max_batch_size = 16;
     int64_t max_num_tokens = 48;  // prompts come in chunks
     int64_t depth = 1;            // steps in flight
@@ -82,6 +83,8 @@ class TestGenerator {
     auto model = make_model(Params(source, *ops, list), config_, limits);
     KvCacheSize size{.block_size = kBlockSize};
     size.num_blocks.assign(plan.kv_cache.groups.size(), options.num_blocks);
+    if (options.num_host_blocks > 0)
+      size.num_host_blocks.assign(plan.kv_cache.groups.size(), options.num_host_blocks);
     ops->allocate_kv_cache(plan.kv_cache, size);
     GenerationConfig config{.limits = {.max_num_tokens = options.max_num_tokens,
                                        .max_batch_size = options.max_batch_size,
@@ -92,8 +95,10 @@ class TestGenerator {
                             .blocks = {.seed = 1},
                             .vocab_size = config_.vocab_size};
     for (const KvGroupSpec& group : plan.kv_cache.groups)
-      config.blocks.groups.push_back(
-          {.block_size = kBlockSize, .num_blocks = options.num_blocks, .window = group.window});
+      config.blocks.groups.push_back({.block_size = kBlockSize,
+                                      .num_blocks = options.num_blocks,
+                                      .num_host_blocks = options.num_host_blocks,
+                                      .window = group.window});
     core_ = std::make_unique<GenerationCore>(
         std::make_unique<DecodeRunner>(std::move(ops),
                                        std::make_unique<FallibleModel>(std::move(model), fails),
@@ -465,6 +470,45 @@ TEST_P(GenerationCoreTest, AFailureThatPassesHurtsNobody) {
       EXPECT_EQ(failing.core().stats().num_failed_steps, 2u) << point;
       EXPECT_TRUE(failing.core().healthy(std::chrono::seconds(60)));
     }
+  }
+}
+
+// Blocks go to host memory and come back, also around steps that fail before or after their copies.
+TEST_P(GenerationCoreTest, PrefixesComeBackFromHostMemory) {
+  std::mt19937 random(24);
+  std::vector<GenerationRequest> requests;
+  std::vector<Outcome> alone;
+  {
+    TestGenerator generator;
+    for (int i = 0; i < 6; ++i) {
+      requests.push_back(greedy(random_prompt(random, 70), 12));
+      alone.push_back(generator.run(requests.back()));
+    }
+  }
+  for (const std::string failures : {"", "alloc:every=7", "launch:every=7", "step:every=7"}) {
+    TestGenerator generator({.num_blocks = 14,  // two requests
+                             .num_host_blocks = 60,
+                             .depth = GetParam(),
+                             .failures = failures});
+    for (int round = 0; round < 3; ++round) {
+      std::vector<std::future<Outcome>> together;
+      for (const GenerationRequest& request : requests)
+        together.push_back(generator.submit(request));
+      int64_t num_cached = 0;
+      for (size_t i = 0; i < requests.size(); ++i) {
+        const Outcome outcome = together[i].get();
+        num_cached += outcome.num_cached_tokens;
+        if (outcome.reasons.at(0) == FinishReason::kError && !failures.empty()) continue;
+        EXPECT_EQ(outcome.tokens, alone[i].tokens) << failures << ", request " << i;
+      }
+      if (round > 0 && failures.empty()) {
+        EXPECT_EQ(num_cached, 6 * 64) << "four blocks of each prompt";
+      }
+    }
+    const CacheGroupStats group = generator.core().stats().groups.at(0);
+    EXPECT_GT(group.num_host_cached, 0);
+    EXPECT_GT(group.num_evicted, 0u);
+    generator.expect_no_blocks_used();
   }
 }
 

@@ -113,6 +113,57 @@ TEST(LoadedDecoder, RandomWeightsNeedNoTokenizer) {
   EXPECT_EQ(generate(*loaded, {1, 2, 3}, 5).size(), 5u);
 }
 
+// Windows, soft caps and two groups of layers: alone and one step at a time, or together with
+// others in a cache so small that sequences are preempted, with two steps in flight.
+TEST(LoadedDecoder, WindowsChangeNoTokens) {
+  for (const char* name : {"mistral", "gemma2", "gemma3"}) {
+    LoadOptions options = small();
+    options.random_weights = 3;
+    options.build.max_seq_len = 96;
+    options.build.max_num_tokens = 65;
+    options.generation.kv_block_size = 16;
+    const fs::path shape = fs::path(MILLRACE_SOURCE_DIR) / "tests/golden/decoders" / name;
+    std::vector<GenerationRequest> requests;
+    for (int i = 0; i < 8; ++i) {
+      GenerationRequest request{.sampling = {.temperature = 1, .seed = i, .max_tokens = 30}};
+      for (int j = 0; j < 5 + 7 * i; ++j) request.prompt.push_back((i * 31 + j * 7) % 101);
+      requests.push_back(request);
+    }
+    const auto run = [&](int64_t depth, bool all_at_once, int64_t kv_cache_bytes) {
+      options.generation.kv_cache_bytes = kv_cache_bytes;
+      const auto loaded = LoadedModel::open(shape, options);
+      Generator& generator = *loaded->generator;
+      generator.limits.max_steps_in_flight = depth;
+      GenerationCore core(std::move(generator.runner), {.limits = generator.limits,
+                                                        .blocks = generator.blocks,
+                                                        .vocab_size = loaded->config.vocab_size});
+      std::vector<std::vector<int32_t>> tokens(requests.size());
+      std::vector<std::promise<void>> ended(requests.size());
+      for (size_t i = 0; i < requests.size(); ++i) {
+        GenerationRequest request = requests[i];
+        request.on_chunk = [&, i](GenerationChunk chunk) {
+          for (const GeneratedToken& token : chunk.tokens) tokens[i].push_back(token.id);
+          if (chunk.finish_reason != FinishReason::kNone) ended[i].set_value();
+        };
+        core.submit(std::move(request));
+        if (!all_at_once) ended[i].get_future().wait();
+      }
+      for (size_t i = 0; all_at_once && i < ended.size(); ++i) ended[i].get_future().wait();
+      // Where all layers see a window alone, what one sequence needs holds them all.
+      if (generator.blocks.groups.size() > 1) {
+        EXPECT_EQ(core.stats().num_preemptions > 0, all_at_once) << name;
+      }
+      return tokens;
+    };
+    const auto alone = run(1, false, 64 << 20);
+    options.generation.batch_scheduler_policy = BatchSchedulerPolicy::kMaxUtilization;
+    // What holds one sequence and little more.
+    const auto loaded = LoadedModel::open(shape, options);
+    const int64_t one = loaded->generator->kv_bytes / 4;
+    EXPECT_EQ(run(2, true, one + one / 2), alone) << name;
+  }
+}
+
 TEST(LoadedDecoder, ACacheThatHoldsNoSequenceIsRefusedWithItsFigures) {
   try {
     LoadedModel::open(demo_model(), small(1 << 20));
