@@ -3,6 +3,8 @@
 #include <array>
 
 #include "base/error.h"
+#include "server/chat_types.h"
+#include "server/completion_types.h"
 #include "server/content_coding.h"
 #include "server/openai_types.h"
 #include "server/paths.h"
@@ -12,6 +14,23 @@
 using namespace millrace;
 
 constexpr BodyLimits kLimits{.max_depth = 16, .max_inputs = 8, .vocab_size = 1000};
+
+constexpr GenerationLimits kGenerationLimits{.body = kLimits, .sampling = {.vocab_size = 1000}};
+
+static void check_options(const GenerationOptions& options) {
+  SamplingParams params = options.sampling;
+  params.max_tokens = std::max<int64_t>({1, options.max_tokens.value_or(1), params.min_tokens});
+  validate(params, kGenerationLimits.sampling);  // nothing is left to refuse
+  CHECK(options.num_choices() >= options.sampling.n);
+  CHECK(!options.stream || !options.prompt_logprobs);
+}
+
+static void read_chat(std::string_view body) {
+  const auto request = parse_chat_completion_request(body, kGenerationLimits, {}, {});
+  CHECK(!request.prompt.messages.empty());
+  CHECK(!request.prompt.continue_final_message || !request.prompt.add_generation_prompt);
+  check_options(request.options);
+}
 
 static void check_inputs(const std::vector<Input>& inputs) {
   CHECK(!inputs.empty() && inputs.size() <= kLimits.max_inputs);
@@ -35,6 +54,12 @@ static void read(size_t route, std::string_view body) {
     case 5: CHECK(parse_rerank_request(body, kLimits).texts.size() <= kLimits.max_inputs); return;
     case 6: CHECK(!parse_rerank_documents_request(body, kLimits).documents.empty()); return;
     case 7: CHECK(!parse_tokenize_request(body, kLimits).inputs.empty()); return;
+    case 8: return read_chat(body);
+    case 9: {
+      const auto request = parse_completion_request(body, kGenerationLimits, {});
+      check_options(request.options);
+      return check_inputs(request.prompts);
+    }
     default: CHECK(!parse_decode_request(body, kLimits).ids.empty());
   }
 }
@@ -47,7 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CHECK(route.size() <= text.size() + 1);
   error_style(text);
   try {
-    read(data[0] % 9, text);
+    read(data[0] % 11, text);
   } catch (const RequestError&) {
   }
   return 0;

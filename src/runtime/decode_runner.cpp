@@ -2,6 +2,10 @@
 #include "runtime/decode_runner.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
 
 namespace millrace {
 
@@ -83,10 +87,10 @@ SampledRows DecodeRunner::collect() {
   CHECK(!in_flight_.empty(), "no step is in flight");
   const Launched oldest = std::move(in_flight_.front());
   in_flight_.pop_front();
-  failures_.at(FailurePoint::kStep);
   ops_->wait_step(oldest.step.number);
+  if (oldest.sampled) ops_->wait_sampled();
+  failures_.at(FailurePoint::kStep);
   if (!oldest.sampled) return {};
-  ops_->wait_sampled();
   const SampledTokens& sampled = *oldest.sampled;
   return {.tokens = sampled.tokens.as<const int32_t>(),
           .logprobs = sampled.logprobs.as<const float>(),
@@ -94,6 +98,17 @@ SampledRows DecodeRunner::collect() {
           .top_tokens = sampled.top_tokens.as<const int32_t>(),
           .top_logprobs = sampled.top_logprobs.as<const float>(),
           .num_top = static_cast<size_t>(sampled.top_tokens.columns())};
+}
+
+// What the host wrote for them must not be overwritten before they have read it.
+void DecodeRunner::abandon() {
+  for (const Launched& launched : std::exchange(in_flight_, {})) {
+    try {
+      ops_->wait_step(launched.step.number);
+    } catch (const Error& error) {  // they were given up; a device that is lost says so again
+      log::warn("a step that was given up failed: {}", error.message());
+    }
+  }
 }
 
 }  // namespace millrace

@@ -49,8 +49,8 @@ class DecodeRunner {
   // What the oldest step in flight drew; waits for it.
   SampledRows collect();
 
-  // Forgets the steps in flight.
-  void abandon() { in_flight_.clear(); }
+  // Waits for the steps in flight and forgets them.
+  void abandon();
 
  private:
   struct Launched {

@@ -354,13 +354,19 @@ void DecodeScheduler::finish(DecodeRequest& request, size_t choice, FinishReason
 
 std::vector<std::shared_ptr<DecodeRequest>> DecodeScheduler::drop(Clock::time_point now) {
   std::vector<std::shared_ptr<DecodeRequest>> dropped;
+  std::vector<std::pair<std::shared_ptr<DecodeRequest>, size_t>> given_up;
   for (const Queue* queue : {&running_, &waiting_}) {
     for (const auto& [key, request] : *queue) {
       const bool is_late = request->deadline && *request->deadline < now;
-      if (!is_late && !(request->handle && request->handle->cancelled())) continue;
+      if (!is_late && !(request->handle && request->handle->cancelled())) {
+        if (request->handle && request->handle->cancelled(key.choice))
+          given_up.emplace_back(request, key.choice);
+        continue;
+      }
       if (std::ranges::find(dropped, request) == dropped.end()) dropped.push_back(request);
     }
   }
+  for (const auto& [request, choice] : given_up) finish(*request, choice, FinishReason::kCancelled);
   for (const std::shared_ptr<DecodeRequest>& request : dropped) {
     const bool is_cancelled = request->handle && request->handle->cancelled();
     for (size_t choice = 0; choice < request->choices.size(); ++choice)

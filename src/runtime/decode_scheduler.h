@@ -93,6 +93,7 @@ class DecodeScheduler {
   void finish(DecodeRequest& request, size_t choice, FinishReason reason);
 
   // Finishes and returns the requests that were cancelled or whose deadline is before `now`.
+  // Finishes choices that were cancelled alone.
   std::vector<std::shared_ptr<DecodeRequest>> drop(Clock::time_point now);
 
   bool empty() const { return running_.empty() && waiting_.empty(); }

@@ -1,6 +1,7 @@
 // Request: what a client asked of the engine, immutable once submitted, and its answer.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/error.h"
 
 namespace millrace {
 
@@ -62,8 +64,21 @@ class RequestHandle {
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 
+  // One choice of a generator's request; the others go on. Any thread.
+  void cancel(size_t choice) {
+    CHECK(choice < kMaxChoices, "choice {}", choice);
+    choices_[choice / 64].fetch_or(uint64_t{1} << (choice % 64), std::memory_order_relaxed);
+  }
+  bool cancelled(size_t choice) const {
+    return choice < kMaxChoices &&
+           (choices_[choice / 64].load(std::memory_order_relaxed) >> (choice % 64) & 1) != 0;
+  }
+
  private:
+  static constexpr size_t kMaxChoices = 128;  // SamplingLimits::max_choices
+
   std::atomic<bool> cancelled_{false};
+  std::array<std::atomic<uint64_t>, kMaxChoices / 64> choices_{};  // a bit for each
 };
 
 }  // namespace millrace

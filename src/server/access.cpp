@@ -85,6 +85,11 @@ bool Access::authenticated(const http::Request& request) const {
   return found;
 }
 
+std::string Access::tenant(const http::Request& request) const {
+  const auto key = presented_key(request);
+  return has_keys() && key ? sha256_hex(*key) : std::string();
+}
+
 std::optional<RequestError> Access::refusal(const http::Request& head) const {
   if (has_keys()) {
     if (authenticated(head)) return std::nullopt;

@@ -24,6 +24,10 @@ class Access {
   // KEY" or "X-Api-Key: KEY"; always true where no key is set. Takes the same time for any key.
   bool authenticated(const http::Request& request) const;
 
+  // Who asks, as far as keys tell: what belongs to one key is not shown to another. Empty where no
+  // key is set.
+  std::string tenant(const http::Request& request) const;
+
   // Why this request is not let in. Without keys, a server for this machine only takes requests
   // that name this machine: a web page whose name was pointed here must not reach it.
   std::optional<RequestError> refusal(const http::Request& head) const;

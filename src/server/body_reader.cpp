@@ -125,6 +125,14 @@ std::optional<int64_t> BodyReader::integer(std::string_view name, int64_t min, i
   return *value;
 }
 
+std::optional<double> BodyReader::number(std::string_view name) {
+  const json::value* found = find(name);
+  if (!found) return std::nullopt;
+  if (!found->is_number())
+    refuse(fmt::format("{}{} must be a number", prefix_, name), prefix_ + std::string(name));
+  return found->to_number<double>();
+}
+
 std::optional<TruncationDirection> BodyReader::direction(std::string_view name) {
   const std::optional<std::string> word = string(name);
   if (!word) return std::nullopt;

@@ -35,6 +35,7 @@ class BodyReader {
   std::optional<std::string> string(std::string_view name);
   std::optional<bool> boolean(std::string_view name);
   std::optional<int64_t> integer(std::string_view name, int64_t min, int64_t max);
+  std::optional<double> number(std::string_view name);  // may be infinite, where 1e400 was sent
   std::optional<TruncationDirection> direction(std::string_view name);  // "Left", "Right"
 
   // From now on fields are those of the object `name`, when there is one.

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "server/encoder_endpoints.h"
+#include "server/inference.h"
 #include "server/json_writer.h"
 #include "server/openai_types.h"
 #include "server/service.h"
@@ -70,11 +72,11 @@ double cosine(std::span<const float> a, std::span<const float> b) {
 
 }  // namespace
 
-void Service::embeddings(const ExchangePtr& exchange) {
-  require_embedder(*this);
+void EncoderEndpoints::embeddings(const ExchangePtr& exchange) {
+  require_embedder(service_);
   auto request = std::make_shared<EmbeddingsRequest>(
-      parse_embeddings_request(exchange->request().body, body_limits()));
-  check_vector_options(request->vector, model_->config);
+      parse_embeddings_request(exchange->request().body, service_.body_limits()));
+  check_vector_options(request->vector, service_.model().config);
   auto inference = std::make_shared<Inference>(*this, exchange, ModelTask::kEmbed, request->text);
   for (const Input& input : request->inputs) inference->add(input, "input");
   request->inputs.clear();
@@ -84,16 +86,17 @@ void Service::embeddings(const ExchangePtr& exchange) {
         EmbeddingsResponseWriter writer(request->encoding_format, call.num_inputs(), width);
         for_each_vector(result, request->vector, call.num_inputs(),
                         [&](size_t i, auto vector) { writer.add(vector, call.truncated()[i]); });
-        return with_ignored(http::json_response(200, writer.finish(model_name_, call.num_tokens())),
-                            request->ignored_fields);
+        return with_ignored(
+            http::json_response(200, writer.finish(service_.model_name(), call.num_tokens())),
+            request->ignored_fields);
       });
 }
 
-void Service::embed(const ExchangePtr& exchange) {
-  require_embedder(*this);
-  auto request =
-      std::make_shared<EmbedRequest>(parse_embed_request(exchange->request().body, body_limits()));
-  check_vector_options(request->vector, model_->config);
+void EncoderEndpoints::embed(const ExchangePtr& exchange) {
+  require_embedder(service_);
+  auto request = std::make_shared<EmbedRequest>(
+      parse_embed_request(exchange->request().body, service_.body_limits()));
+  check_vector_options(request->vector, service_.model().config);
   auto inference = std::make_shared<Inference>(*this, exchange, ModelTask::kEmbed, request->text);
   for (const Input& input : request->inputs) inference->add(input, "inputs");
   request->inputs.clear();
@@ -107,9 +110,10 @@ void Service::embed(const ExchangePtr& exchange) {
   });
 }
 
-void Service::embed_all(const ExchangePtr& exchange) {
-  require_embedder(*this);
-  const EmbedRequest request = parse_embed_all_request(exchange->request().body, body_limits());
+void EncoderEndpoints::embed_all(const ExchangePtr& exchange) {
+  require_embedder(service_);
+  const EmbedRequest request =
+      parse_embed_all_request(exchange->request().body, service_.body_limits());
   auto inference = std::make_shared<Inference>(*this, exchange, ModelTask::kEmbed, request.text);
   for (const Input& input : request.inputs) inference->add(input, "inputs");
   inference->run(OutputKind::kTokens,
@@ -127,10 +131,10 @@ void Service::embed_all(const ExchangePtr& exchange) {
                  });
 }
 
-void Service::similarity(const ExchangePtr& exchange) {
-  require_embedder(*this);
+void EncoderEndpoints::similarity(const ExchangePtr& exchange) {
+  require_embedder(service_);
   const SimilarityRequest request =
-      parse_similarity_request(exchange->request().body, body_limits());
+      parse_similarity_request(exchange->request().body, service_.body_limits());
   auto inference = std::make_shared<Inference>(*this, exchange, ModelTask::kEmbed, request.text);
   inference->add(request.source_sentence, "inputs.source_sentence");
   for (const std::string& sentence : request.sentences)

@@ -1,11 +1,11 @@
 // Tokenizing, limits, deadlines, and the headers of an answer.
 #include "server/inference.h"
 
-#include <charconv>
 #include <cmath>
 
 #include "server/content_coding.h"
-#include "server/paths.h"
+#include "server/deadline.h"
+#include "server/encoder_endpoints.h"
 #include "server/service.h"
 
 namespace millrace {
@@ -16,39 +16,6 @@ using Milliseconds = std::chrono::milliseconds;
 
 // Memory that a value of a result takes while it becomes an answer: itself, and its text.
 constexpr size_t kBytesPerValue = sizeof(float) + 14;
-
-int64_t count_characters(std::string_view text) {
-  return std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; });
-}
-
-// A header that holds a number of milliseconds.
-std::optional<Milliseconds> milliseconds_of(const http::Request& request, const char* name) {
-  const auto header = request.headers.find(name);
-  if (!header) return std::nullopt;
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(header->data(), header->data() + header->size(), value);
-  if (error != std::errc() || end != header->data() + header->size() || value < 0) {
-    throw RequestError(Refusal::kInvalid,
-                       fmt::format("the header {} must be a number of milliseconds", name));
-  }
-  return Milliseconds(value);
-}
-
-// The server's own limit, or what the client asks for where that is less: Request-Timeout-Ms from
-// now, Request-Deadline-Ms since the epoch (Baseten's clients send both).
-Clock::time_point deadline_of(const http::Request& request, int request_timeout_s) {
-  Milliseconds left = std::chrono::seconds(request_timeout_s);
-  if (const auto timeout = milliseconds_of(request, "request-timeout-ms"))
-    left = std::min(left, *timeout);
-  if (const auto deadline = milliseconds_of(request, "request-deadline-ms")) {
-    const auto now = std::chrono::duration_cast<Milliseconds>(
-        std::chrono::system_clock::now().time_since_epoch());
-    left = std::min(left, *deadline - now);
-  }
-  if (left <= Milliseconds(0))
-    throw RequestError(Refusal::kTimeout, "the request's deadline has passed");
-  return request.received_at + left;
-}
 
 // [CLS] and [SEP] are the caller's business when ids come ready-made.
 Encoding encode_ids(const std::vector<int32_t>& ids, int64_t limit, TruncationDirection direction) {
@@ -65,16 +32,17 @@ Encoding encode_ids(const std::vector<int32_t>& ids, int64_t limit, TruncationDi
 
 }  // namespace
 
-Inference::Inference(Service& service, std::shared_ptr<http::Exchange> exchange, ModelTask task,
-                     TextOptions options)
-    : service_(service),
+Inference::Inference(EncoderEndpoints& endpoints, std::shared_ptr<http::Exchange> exchange,
+                     ModelTask task, TextOptions options)
+    : endpoints_(endpoints),
+      service_(endpoints.service()),
       exchange_(std::move(exchange)),
       task_(task),
       options_(std::move(options)),
       begun_(Clock::now()) {
-  prompt_ = prompt_of(service.model().config, options_.prompt_name);
-  request_.deadline = deadline_of(exchange_->request(), service.config().limits.request_timeout_s);
-  service.take_slot();
+  prompt_ = prompt_of(service_.model().config, options_.prompt_name);
+  request_.deadline = deadline_of(exchange_->request(), service_.config().limits.request_timeout_s);
+  service_.take_slot();
 }
 
 Inference::~Inference() {
@@ -123,7 +91,7 @@ void Inference::add(Encoding encoding, std::string_view field) {
     throw RequestError(Refusal::kInvalid, fmt::format("input {} has no tokens", num_inputs()),
                        std::string(field));
   }
-  service_.metrics().observe_input(task_, encoding.num_tokens(), encoding.truncated());
+  endpoints_.metrics().observe_input(task_, encoding.num_tokens(), encoding.truncated());
   truncated_.push_back(encoding.truncated());
   num_tokens_ += encoding.num_tokens();
   request_.sequences.push_back({.token_ids = std::move(encoding.token_ids),
@@ -150,9 +118,9 @@ void Inference::reserve_result(OutputKind output) {
 }
 
 void Inference::run(OutputKind output, Reply reply) {
-  service_.require_time(num_tokens_, *request_.deadline);
+  endpoints_.require_time(num_tokens_, *request_.deadline);
   reserve_result(output);
-  service_.metrics().observe_request(num_inputs() > 1);
+  endpoints_.metrics().observe_request(num_inputs() > 1);
   tokenization_ = Clock::now() - begun_;
   request_.output = output;
   request_.on_done = [self = shared_from_this(), reply = std::move(reply)](RequestResult result) {
@@ -160,7 +128,7 @@ void Inference::run(OutputKind output, Reply reply) {
     self->service_.server().post(
         [self, reply, result = std::move(result)] { self->answer(result, reply); });
   };
-  const auto handle = service_.engine().submit(std::move(request_));
+  const auto handle = endpoints_.engine().submit(std::move(request_));
   exchange_->on_close([handle] { handle->cancel(); });
 }
 
@@ -170,12 +138,12 @@ void Inference::answer(const RequestResult& result, const Reply& reply) {
     http::Response response = reply(result);
     describe(response, result);
     apply_content_coding(exchange_->request(), response);
-    service_.metrics().observe_success({.task = task_,
-                                        .num_inputs = static_cast<int64_t>(num_inputs()),
-                                        .num_tokens = num_tokens_,
-                                        .tokenization = tokenization_,
-                                        .total = Clock::now() - begun_,
-                                        .timings = result.timings});
+    endpoints_.metrics().observe_success({.task = task_,
+                                          .num_inputs = static_cast<int64_t>(num_inputs()),
+                                          .num_tokens = num_tokens_,
+                                          .tokenization = tokenization_,
+                                          .total = Clock::now() - begun_,
+                                          .timings = result.timings});
     exchange_->respond(std::move(response));
   } catch (...) {
     service_.fail(exchange_, std::current_exception());

@@ -8,11 +8,12 @@
 
 #include "http/exchange.h"
 #include "runtime/request.h"
+#include "server/encoder_metrics.h"
 #include "server/input.h"
-#include "server/metrics.h"
 
 namespace millrace {
 
+class EncoderEndpoints;
 class Service;
 
 // Used on an HTTP worker: make it, add() each input, run(). What they throw answers the request.
@@ -21,7 +22,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
  public:
   // Takes a place among the requests in work until the answer is given. Throws RequestError:
   // kOverloaded, kTimeout, kInvalid.
-  Inference(Service& service, std::shared_ptr<http::Exchange> exchange, ModelTask task,
+  Inference(EncoderEndpoints& endpoints, std::shared_ptr<http::Exchange> exchange, ModelTask task,
             TextOptions options);
   ~Inference();
   Inference(const Inference&) = delete;
@@ -45,6 +46,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
   void answer(const RequestResult& result, const Reply& reply);
   void describe(http::Response& response, const RequestResult& result) const;  // headers
 
+  EncoderEndpoints& endpoints_;
   Service& service_;
   std::shared_ptr<http::Exchange> exchange_;
   ModelTask task_;

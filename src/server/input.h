@@ -31,6 +31,8 @@ struct VectorOptions {
   std::optional<bool> normalize;      // absent: as the model's own modules say
 };
 
+int64_t count_characters(std::string_view text);  // code points of UTF-8
+
 // The prompt that goes before each text. Throws RequestError for one that the model has not.
 std::string prompt_of(const ModelConfig& model, const std::optional<std::string>& prompt_name);
 

@@ -1,54 +1,26 @@
-// Metrics: what /metrics shows, in Prometheus' text format: millrace_*, and the names of TEI.
+// Metrics: what /metrics shows of any server: its HTTP. What its model does is added by Endpoints.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "http/server.h"
-#include "runtime/engine_core.h"
-#include "server/request_error.h"
 
 namespace millrace {
-
-// What a route wants of the model; te_embed_* and te_predict_* count them apart.
-enum class ModelTask : uint8_t { kEmbed, kPredict };
-
-// One request that was answered with rows of the model.
-struct InferenceRecord {
-  ModelTask task = ModelTask::kEmbed;
-  int64_t num_inputs = 0;
-  int64_t num_tokens = 0;
-  Clock::duration tokenization{};
-  Clock::duration total{};  // received to answer made
-  RequestTimings timings;
-};
-
-// Figures of others, read at the moment of a scrape.
-struct Snapshot {
-  EngineStats engine;
-  size_t num_connections = 0;
-  int num_in_flight = 0;  // requests that hold a place
-};
 
 // Counters and histograms; any thread.
 class Metrics {
  public:
-  explicit Metrics(int64_t max_input_tokens);
+  Metrics();
   ~Metrics();
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
   void observe_access(const http::AccessRecord& record);
 
-  // A request for the model: begun, each of its inputs, and how it ended.
-  void observe_request(bool batch);
-  void observe_input(ModelTask task, int64_t num_tokens, bool truncated);
-  void observe_success(const InferenceRecord& record);
-  void observe_failure(Refusal refusal);
-
-  std::string scrape(const Snapshot& snapshot);  // the text of a scrape
+  // The text of a scrape. `num_in_flight`: requests that hold a place.
+  std::string scrape(size_t num_connections, int num_in_flight);
 
  private:
   struct Families;

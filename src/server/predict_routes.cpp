@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "base/strings.h"
+#include "server/encoder_endpoints.h"
+#include "server/inference.h"
 #include "server/json_writer.h"
 #include "server/rerank_types.h"
 #include "server/service.h"
@@ -83,27 +85,27 @@ void append_prediction(std::string& out, std::span<const float> logits, bool raw
 
 }  // namespace
 
-void Service::predict(const ExchangePtr& exchange) {
-  require_classifier(*this);
+void EncoderEndpoints::predict(const ExchangePtr& exchange) {
+  require_classifier(service_);
   auto request = std::make_shared<PredictRequest>(
-      parse_predict_request(exchange->request().body, body_limits()));
+      parse_predict_request(exchange->request().body, service_.body_limits()));
   auto inference = std::make_shared<Inference>(*this, exchange, ModelTask::kPredict, request->text);
   for (const Input& input : request->inputs) inference->add(input, "inputs");
   inference->run(OutputKind::kSequence, [this, request](const RequestResult& result) {
     std::string out = request->batch ? "[" : "";
     for (size_t i = 0; i < request->inputs.size(); ++i) {
       if (i > 0) out += ',';
-      append_prediction(out, result.row(i), request->raw_scores, model_->config.labels);
+      append_prediction(out, result.row(i), request->raw_scores, service_.model().config.labels);
     }
     if (request->batch) out += ']';
     return with_ignored(http::json_response(200, std::move(out)), request->ignored_fields);
   });
 }
 
-void Service::rerank(const ExchangePtr& exchange) {
-  require_reranker(*this);
+void EncoderEndpoints::rerank(const ExchangePtr& exchange) {
+  require_reranker(service_);
   auto request = std::make_shared<RerankRequest>(
-      parse_rerank_request(exchange->request().body, body_limits()));
+      parse_rerank_request(exchange->request().body, service_.body_limits()));
   auto inference = std::make_shared<Inference>(*this, exchange, ModelTask::kPredict, request->text);
   for (const std::string& text : request->texts) inference->add_pair(request->query, text, "texts");
   inference->run(OutputKind::kSequence, [request](const RequestResult& result) {
@@ -124,10 +126,10 @@ void Service::rerank(const ExchangePtr& exchange) {
   });
 }
 
-void Service::rerank_documents(const ExchangePtr& exchange) {
-  require_reranker(*this);
+void EncoderEndpoints::rerank_documents(const ExchangePtr& exchange) {
+  require_reranker(service_);
   auto request = std::make_shared<RerankDocumentsRequest>(
-      parse_rerank_documents_request(exchange->request().body, body_limits()));
+      parse_rerank_documents_request(exchange->request().body, service_.body_limits()));
   auto inference = std::make_shared<Inference>(*this, exchange, ModelTask::kPredict, request->text);
   for (const std::string& document : request->documents)
     inference->add_pair(request->query, document, "documents");
@@ -136,10 +138,10 @@ void Service::rerank_documents(const ExchangePtr& exchange) {
     const std::vector<float> scores = scores_of(result, false);
     std::vector<size_t> order = ranking(scores);
     order.resize(std::min(order.size(), request->top_n.value_or(order.size())));
-    return with_ignored(
-        http::json_response(200, write_rerank_response(*request, order, scores, model_name_, id,
-                                                       call.num_tokens())),
-        request->ignored_fields);
+    return with_ignored(http::json_response(200, write_rerank_response(*request, order, scores,
+                                                                       service_.model_name(), id,
+                                                                       call.num_tokens())),
+                        request->ignored_fields);
   });
 }
 

@@ -46,25 +46,7 @@ int http_threads() {
 }
 
 void report(const Service& service) {
-  const LoadedModel& model = service.model();
-  log::info("model {}: {} from {}, {} parameters in {}", service.model_name(),
-            model.config.architecture, model.manifest ? "an engine" : "a checkpoint",
-            model.plan.parameters.numel(), to_string(model.config.dtype));
-  log::info("device {}: {}, products in {}", to_string(model.device),
-            model.gpu ? model.gpu->name
-                      : fmt::format("{} threads, {}", model.pool->num_threads(),
-                                    cpu::to_string(model.isa)),
-            to_string(model.plan.precision.product));
-  log::info("memory: {:.1f} MiB of weights, {:.1f} MiB of activations",
-            static_cast<double>(model.plan.parameters.bytes()) / (1 << 20),
-            static_cast<double>(model.plan.activation_bytes()) / (1 << 20));
-  log::info("limits: {} tokens per input, {} tokens and {} sequences per step",
-            model.plan.limits.max_seq_len, model.plan.limits.max_num_tokens,
-            model.plan.limits.max_num_sequences);
-  const LoadTimes& times = model.times;
-  log::info("loaded in {:.2f} s: open and verify {:.2f} s, device {:.2f} s, weights {:.2f} s",
-            seconds(times.open + times.device + times.place), seconds(times.open),
-            seconds(times.device), seconds(times.place));
+  for (const std::string& line : service.report()) log::info("{}", line);
   const RuntimeConfig& config = service.config();
   if (!service.has_keys() && !is_loopback(config.host))
     log::warn("anybody who reaches this address may use the server: no API key is set");
@@ -99,7 +81,10 @@ http::ServerOptions server_options(const RuntimeConfig& runtime, Service& servic
           .body_timeout = seconds(limits.body_timeout_s),
           .idle_timeout = seconds(limits.idle_timeout_s),
           .admit = [&service](const http::Request& head) { return service.admit(head); },
-          .error_body = Service::refuse,
+          .error_body =
+              [&service](int status, std::string_view message, const http::Request& request) {
+                return service.refuse(status, message, request);
+              },
           .on_access =
               [&](const http::AccessRecord& record) {
                 service.metrics().observe_access(record);
@@ -136,11 +121,6 @@ int serve(const ServeOptions& options) {
                                                  .generation = runtime.generation,
                                                  .deterministic = runtime.deterministic,
                                                  .enforce_eager = runtime.enforce_eager});
-  if (model->generator)
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("{} generates text, which is not served yet", model->config.architecture),
-        "millrace build, plan and inspect work on it");
   std::atomic<bool> device_lost{false};
   // A supervisor restarts the process; until then it drains like one that was told to stop.
   Service service(std::move(model), runtime, options.settings, [&device_lost] {

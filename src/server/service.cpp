@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <future>
+#include <set>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/version.h"
+#include "server/encoder_endpoints.h"
+#include "server/generator_endpoints.h"
 #include "server/openapi.h"
 #include "server/paths.h"
+#include "server/token_routes.h"
 
 namespace millrace {
 
@@ -20,7 +23,6 @@ namespace {
 
 // Beyond, a body is parsed and tokenized apart from the others.
 constexpr size_t kInlineBodyBytes = 256 * 1024;
-constexpr int64_t kBytesPerToken = 4;  // of a body, about: what it will cost before it is read
 constexpr auto kStepPatience = std::chrono::seconds(30);  // a step that takes longer is stuck
 
 std::string served_name(const LoadedModel& model, const RuntimeConfig& config) {
@@ -41,34 +43,20 @@ void respond_json(const ExchangePtr& exchange, const json::value& body) {
   exchange->respond(http::json_response(200, json::to_text(body)));
 }
 
-// At least one: what Retry-After says.
-int whole_seconds(double time) {
-  return std::max(1, static_cast<int>(std::ceil(std::min(time, 86400.0))));
-}
-
 RequestError overloaded(const std::string& reason, double wait) {
   // Half of what waits is computed then: there is room, and still something to do.
-  return {Refusal::kOverloaded, reason + "; try again", "", "overloaded", whole_seconds(wait / 2)};
+  return {Refusal::kOverloaded, reason + "; try again", "", "overloaded", retry_after(wait / 2)};
 }
 
 RequestError crowded(int limit, double wait) {
   return overloaded(fmt::format("{} requests are in work, which is the limit", limit), wait);
 }
 
-// TEI's name for what the model is, with what its clients need to read answers.
-json::object model_type(const ModelConfig& config) {
-  if (!config.is_classifier())
-    return {{"embedding", json::object{{"pooling", to_string(config.pooling)}}}};
-  json::object id2label, label2id;
-  for (size_t i = 0; i < config.labels.size(); ++i) {
-    id2label[std::to_string(i)] = config.labels[i];
-    label2id[config.labels[i]] = i;
-  }
-  return {{config.labels.size() == 1 ? "reranker" : "classifier",
-           json::object{{"id2label", std::move(id2label)}, {"label2id", std::move(label2id)}}}};
-}
-
 }  // namespace
+
+int retry_after(double seconds) {
+  return std::max(1, static_cast<int>(std::ceil(std::min(seconds, 86400.0))));
+}
 
 http::Response with_ignored(http::Response response, const std::vector<std::string>& fields) {
   if (!fields.empty())
@@ -86,24 +74,32 @@ Service::Service(std::unique_ptr<LoadedModel> model, RuntimeConfig config,
                    std::chrono::system_clock::now().time_since_epoch())
                    .count()),
       access_(config_.access, config_.host),
-      metrics_(model_->plan.limits.max_seq_len),
-      engine_(std::move(model_->runner), model_->plan.limits, std::move(on_device_lost)) {}
+      endpoints_(make_endpoints(std::move(on_device_lost))) {}
 
-// What POST / means when nobody says: the main route of this kind of model.
+std::unique_ptr<Endpoints> Service::make_endpoints(std::function<void()> on_device_lost) {
+  if (!model_->tokenizer) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("{} has no tokenizer.json", model_->name),
+                "serve a checkpoint that has one");
+  }
+  if (!model_->generator) {
+    return std::make_unique<EncoderEndpoints>(*this, std::move(model_->runner),
+                                              std::move(on_device_lost));
+  }
+  return std::make_unique<GeneratorEndpoints>(*this, *model_->generator, std::move(on_device_lost));
+}
+
 std::string Service::default_route() const {
-  if (!config_.webserver_default_route.empty()) return config_.webserver_default_route;
-  if (!model_->config.is_classifier()) return "/v1/embeddings";
-  return model_->config.labels.size() == 1 ? "/rerank" : "/predict";
+  return config_.webserver_default_route.empty() ? endpoints_->default_route()
+                                                 : config_.webserver_default_route;
 }
 
 // What does not find room is refused before anything is spent on its body.
 void Service::dispatch(const ExchangePtr& exchange, const Route& route) {
   handle(exchange, [&] {
     if (route.computes) require_room(exchange->request());
-    if (exchange->request().body.size() <= kInlineBodyBytes)
-      return (this->*route.handler)(exchange);
+    if (exchange->request().body.size() <= kInlineBodyBytes) return route.handler(exchange);
     lane_.post([this, exchange, handler = route.handler] {
-      handle(exchange, [&] { (this->*handler)(exchange); });
+      handle(exchange, [&] { handler(exchange); });
     });
   });
 }
@@ -117,72 +113,74 @@ void Service::handle(const ExchangePtr& exchange, const std::function<void()>& w
   }
 }
 
+http::Response Service::failure(const http::Request& request, const std::exception_ptr& error) {
+  endpoints_->observe_failure(refusal_of(error));
+  return error_response(endpoints_->error_style(request.path), error);
+}
+
 void Service::fail(const ExchangePtr& exchange, const std::exception_ptr& error) {
-  metrics_.observe_failure(refusal_of(error));
-  exchange->respond(error_response(error_style(exchange->request().path), error));
+  exchange->respond(failure(exchange->request(), error));
 }
 
 http::Router Service::make_router() {
-  http::Router router(refuse);
+  http::Router router([this](int status, std::string_view message, const http::Request& request) {
+    return refuse(status, message, request);
+  });
   router.set_rewrite(route_path);
-  for (const Route& route : routes()) {
-    const auto run = [this, &route](const ExchangePtr& exchange) { dispatch(exchange, route); };
-    router.add(route.method, route.path, run);
-    if (route.path != default_route()) continue;
-    router.add(route.method, "/", run);
-    router.add(route.method, "/invocations", run);
+  std::vector<Route> routes = this->routes();
+  std::ranges::move(endpoints_->routes(), std::back_inserter(routes));
+  std::set<std::string> paths;
+  const auto add = [&](const std::string& path, const Route& route) {
+    router.add(route.method, path,
+               [this, route](const ExchangePtr& exchange) { dispatch(exchange, route); });
+  };
+  for (const Route& route : routes) {
+    paths.insert(route.path);
+    add(route.path, route);
+    if (route.method != "POST" || route.path != default_route()) continue;
+    add("/", route);
+    add("/invocations", route);
+  }
+  // What another kind of model would answer is told apart from what nothing answers.
+  const Route other{.method = "POST",
+                    .handler = [this](const ExchangePtr& exchange) { other_kind(exchange); }};
+  for (const auto& kind : {EncoderEndpoints::paths(), GeneratorEndpoints::paths()}) {
+    for (const std::string& path : kind) {
+      if (paths.insert(path).second) add(path, other);
+    }
   }
   return router;
 }
 
-const std::vector<Service::Route>& Service::routes() {
-  constexpr bool kComputes = true;
-  static const std::vector<Route> table = {
-      {"POST", "/v1/embeddings", &Service::embeddings, kComputes},
-      {"POST", "/embeddings", &Service::embeddings, kComputes},
-      {"POST", "/embed", &Service::embed, kComputes},
-      {"POST", "/embed_all", &Service::embed_all, kComputes},
-      {"POST", "/similarity", &Service::similarity, kComputes},
-      {"POST", "/rerank", &Service::rerank, kComputes},
-      {"POST", "/v1/rerank", &Service::rerank_documents, kComputes},
-      {"POST", "/v2/rerank", &Service::rerank_documents, kComputes},
-      {"POST", "/predict", &Service::predict, kComputes},
-      {"POST", "/tokenize", &Service::tokenize},
-      {"POST", "/decode", &Service::decode},
-      {"POST", "/embed_sparse", &Service::not_built},
-      {"POST", "/predict_tokens", &Service::not_built},
-      {"GET", "/v1/models", &Service::models},
-      {"GET", "/v1/models/*", &Service::one_model},
-      {"GET", "/info", &Service::info},
-      {"GET", "/health", &Service::health},
-      {"GET", "/ready", &Service::health},
-      {"GET", "/ping", &Service::health},
-      {"GET", "/", &Service::health},
-      {"GET", "/live", &Service::live},
-      {"GET", "/metrics", &Service::scrape},
-      {"GET", "/openapi.json", &Service::openapi},
+std::vector<Route> Service::routes() {
+  const auto bind = [this](void (Service::*handler)(const ExchangePtr&)) {
+    return [this, handler](const ExchangePtr& exchange) { (this->*handler)(exchange); };
   };
-  return table;
-}
-
-void Service::warm_up() {
-  const std::vector<int32_t> zeros(static_cast<size_t>(model_->plan.limits.max_seq_len), 0);
-  std::promise<RequestResult> done;
-  engine_.submit({.sequences = {{.token_ids = zeros, .token_type_ids = zeros}},
-                  .on_done = [&](RequestResult result) { done.set_value(std::move(result)); }});
-  const RequestResult result = done.get_future().get();
-  if (result.error) std::rethrow_exception(result.error);
+  return {
+      {"POST", "/decode", [this](const ExchangePtr& exchange) { answer_decode(*this, exchange); }},
+      {"GET", "/v1/models", bind(&Service::models)},
+      {"GET", "/v1/models/*", bind(&Service::one_model)},
+      {"GET", "/info", bind(&Service::info)},
+      {"GET", "/health", bind(&Service::health)},
+      {"GET", "/ready", bind(&Service::health)},
+      {"GET", "/ping", bind(&Service::health)},
+      {"GET", "/", bind(&Service::health)},
+      {"GET", "/live", bind(&Service::live)},
+      {"GET", "/metrics", bind(&Service::scrape)},
+      {"GET", "/openapi.json", bind(&Service::openapi)},
+  };
 }
 
 std::optional<http::Response> Service::admit(const http::Request& head) const {
   if (is_probe(head.path)) return std::nullopt;
   const auto refusal = access_.refusal(head);
   if (!refusal) return std::nullopt;
-  return error_response(error_style(head.path), std::make_exception_ptr(*refusal));
+  return error_response(endpoints_->error_style(head.path), std::make_exception_ptr(*refusal));
 }
 
-http::Response Service::refuse(int status, std::string_view message, const http::Request& request) {
-  return error_response(error_style(request.path), status, message);
+http::Response Service::refuse(int status, std::string_view message,
+                               const http::Request& request) const {
+  return error_response(endpoints_->error_style(request.path), status, message);
 }
 
 BodyLimits Service::body_limits() const {
@@ -195,10 +193,9 @@ void Service::require_room(const http::Request& request) const {
   if (draining())
     throw RequestError(Refusal::kUnavailable, "the server is shutting down", "", "draining");
   const ClientLimits& limits = config_.limits;
-  const QueueEstimate queue = engine_.queue();
   if (num_in_flight_.load() >= limits.max_concurrent_requests)
-    throw crowded(limits.max_concurrent_requests, queue.drain_time());
-  const double wait = queue.wait_time(static_cast<int64_t>(request.body.size()) / kBytesPerToken);
+    throw crowded(limits.max_concurrent_requests, endpoints_->drain_time());
+  const double wait = endpoints_->wait_time(request.body.size());
   if (wait <= limits.max_queue_time_s) return;
   throw overloaded(fmt::format("a request of this size would wait for {:.1f} s, the limit is {} s",
                                wait, limits.max_queue_time_s),
@@ -209,18 +206,7 @@ void Service::take_slot() {
   const int limit = config_.limits.max_concurrent_requests;
   if (num_in_flight_.fetch_add(1) < limit) return;
   give_slot();
-  throw crowded(limit, engine_.queue().drain_time());
-}
-
-void Service::require_time(int64_t num_tokens, Clock::time_point deadline) const {
-  const double needed = engine_.queue().finish_time(num_tokens);
-  const double left = seconds(deadline - Clock::now());
-  if (needed <= left || left <= 0) return;  // what is late already, the engine says
-  throw RequestError(Refusal::kOverloaded,
-                     fmt::format("this would take {:.1f} s, the request's deadline is in {:.1f} s; "
-                                 "try again, or allow more time",
-                                 needed, left),
-                     "", "overloaded", whole_seconds(needed - left));
+  throw crowded(limit, endpoints_->drain_time());
 }
 
 bool Service::take_result_bytes(size_t count) {
@@ -230,11 +216,12 @@ bool Service::take_result_bytes(size_t count) {
   return false;
 }
 
-void Service::not_built(const ExchangePtr& exchange) {
+void Service::other_kind(const ExchangePtr& exchange) {
   throw RequestError(Refusal::kWrongModel,
-                     fmt::format("{} serves no model for {}: sparse embeddings and token "
-                                 "classification are not built yet",
-                                 model_name_, route_path(exchange->request().path)));
+                     fmt::format("{} ({}) does not answer {}; its main route is {}", model_name_,
+                                 model_->config.architecture, route_path(exchange->request().path),
+                                 default_route()),
+                     "model");
 }
 
 void Service::live(const ExchangePtr& exchange) {
@@ -243,9 +230,8 @@ void Service::live(const ExchangePtr& exchange) {
 
 void Service::scrape(const ExchangePtr& exchange) {
   http::Response response =
-      http::text_response(200, metrics_.scrape({.engine = engine_.stats(),
-                                                .num_connections = server_->num_connections(),
-                                                .num_in_flight = num_in_flight_.load()}));
+      http::text_response(200, metrics_.scrape(server_->num_connections(), num_in_flight_.load()) +
+                                   endpoints_->scrape());
   response.headers.set("content-type", "text/plain; version=0.0.4; charset=utf-8");
   exchange->respond(std::move(response));
 }
@@ -255,10 +241,11 @@ void Service::openapi(const ExchangePtr& exchange) {
 }
 
 void Service::models(const ExchangePtr& exchange) {
-  respond_json(exchange,
-               json::object{{"object", "list"},
-                            {"data", json::array{model_object(model_name_, created_,
-                                                              model_->plan.limits.max_seq_len)}}});
+  respond_json(
+      exchange,
+      json::object{
+          {"object", "list"},
+          {"data", json::array{model_object(model_name_, created_, endpoints_->max_model_len())}}});
 }
 
 void Service::one_model(const ExchangePtr& exchange) {
@@ -270,7 +257,7 @@ void Service::one_model(const ExchangePtr& exchange) {
         fmt::format("the model \"{}\" does not exist; this server has \"{}\"", id, model_name_),
         "model", "model_not_found");
   }
-  respond_json(exchange, model_object(model_name_, created_, model_->plan.limits.max_seq_len));
+  respond_json(exchange, model_object(model_name_, created_, endpoints_->max_model_len()));
 }
 
 // Those without a key learn the status and no more.
@@ -278,7 +265,7 @@ void Service::health(const ExchangePtr& exchange) {
   std::string reason;
   if (draining_.load()) {
     reason = "the server is shutting down";
-  } else if (!engine_.healthy(kStepPatience)) {
+  } else if (!endpoints_->healthy(kStepPatience)) {
     reason = fmt::format("work waits and no step was finished for {} s", kStepPatience.count());
   }
   if (reason.empty()) return respond_json(exchange, json::object{{"status", "ok"}});
@@ -290,63 +277,92 @@ void Service::health(const ExchangePtr& exchange) {
 void Service::info(const ExchangePtr& exchange) {
   const LoadedModel& model = *model_;
   const ClientLimits& limits = config_.limits;
-  const StepLimits& steps = model.plan.limits;
   json::array settings;
   for (const Setting& setting : settings_) {
     settings.push_back(
         json::object{{"path", setting.path}, {"value", setting.value}, {"origin", setting.origin}});
   }
-  respond_json(
-      exchange,
-      json::object{
-          {"version", kVersion},
-          {"model", model_name_},
-          {"architecture", model.config.architecture},
-          {"served_from", model.manifest ? "engine" : "checkpoint"},
-          {"device", to_string(model.device)},
-          {"gpu", model.gpu ? json::value(model.gpu->name) : json::value(nullptr)},
-          {"instruction_set", cpu::to_string(model.isa)},
-          {"num_threads", model.pool->num_threads()},
-          {"checkpoint_dtype", to_string(model.config.dtype)},
-          {"hidden_dtype", to_string(model.plan.precision.hidden)},
-          {"product_dtype", to_string(model.plan.precision.product)},
-          {"dimensions", model.config.hidden_size},
-          {"pooling", to_string(model.config.pooling)},
-          {"normalize", model.config.normalize},
-          {"memory", json::object{{"weight_bytes", model.plan.parameters.bytes()},
-                                  {"activation_bytes", model.plan.activation_bytes()}}},
-          {"limits", json::object{{"max_input_tokens", steps.max_seq_len},
-                                  {"max_step_tokens", steps.max_num_tokens},
-                                  {"max_step_sequences", steps.max_num_sequences},
-                                  {"max_client_batch_size", limits.max_client_batch_size},
-                                  {"max_concurrent_requests", limits.max_concurrent_requests},
-                                  {"max_queue_time_s", limits.max_queue_time_s},
-                                  {"max_connections", limits.max_connections},
-                                  {"max_body_bytes", limits.max_body_bytes},
-                                  {"max_total_body_bytes", limits.max_total_body_bytes},
-                                  {"max_header_bytes", limits.max_header_bytes},
-                                  {"max_json_depth", limits.max_json_depth},
-                                  {"header_timeout_s", limits.header_timeout_s},
-                                  {"body_timeout_s", limits.body_timeout_s},
-                                  {"idle_timeout_s", limits.idle_timeout_s},
-                                  {"request_timeout_s", limits.request_timeout_s}}},
-          {"load_seconds", json::object{{"open", seconds(model.times.open)},
-                                        {"device", seconds(model.times.device)},
-                                        {"place", seconds(model.times.place)}}},
-          {"settings", std::move(settings)},
-          // The names under which clients of TEI look.
-          {"model_id", model_name_},
-          {"served_model_name", model_name_},
-          {"model_sha", nullptr},
-          {"model_dtype", to_string(model.plan.precision.product)},
-          {"model_type", model_type(model.config)},
-          {"max_input_length", steps.max_seq_len},
-          {"max_batch_tokens", steps.max_num_tokens},
-          {"max_batch_requests", steps.max_num_sequences},
-          {"max_client_batch_size", limits.max_client_batch_size},
-          {"max_concurrent_requests", limits.max_concurrent_requests},
-          {"auto_truncate", config_.truncate},
-          {"tokenization_workers", model.pool->num_threads()}});
+  json::object body = {
+      {"version", kVersion},
+      {"model", model_name_},
+      {"architecture", model.config.architecture},
+      {"served_from", model.manifest ? "engine" : "checkpoint"},
+      {"device", to_string(model.device)},
+      {"gpu", model.gpu ? json::value(model.gpu->name) : json::value(nullptr)},
+      {"instruction_set", cpu::to_string(model.isa)},
+      {"num_threads", model.pool->num_threads()},
+      {"checkpoint_dtype", to_string(model.config.dtype)},
+      {"hidden_dtype", to_string(model.plan.precision.hidden)},
+      {"product_dtype", to_string(model.plan.precision.product)},
+      {"memory", json::object{{"weight_bytes", model.plan.parameters.bytes()},
+                              {"activation_bytes", model.plan.activation_bytes()}}},
+      {"limits", json::object{{"max_client_batch_size", limits.max_client_batch_size},
+                              {"max_concurrent_requests", limits.max_concurrent_requests},
+                              {"max_queue_time_s", limits.max_queue_time_s},
+                              {"max_connections", limits.max_connections},
+                              {"max_body_bytes", limits.max_body_bytes},
+                              {"max_total_body_bytes", limits.max_total_body_bytes},
+                              {"max_header_bytes", limits.max_header_bytes},
+                              {"max_json_depth", limits.max_json_depth},
+                              {"header_timeout_s", limits.header_timeout_s},
+                              {"body_timeout_s", limits.body_timeout_s},
+                              {"idle_timeout_s", limits.idle_timeout_s},
+                              {"request_timeout_s", limits.request_timeout_s}}},
+      {"load_seconds", json::object{{"open", seconds(model.times.open)},
+                                    {"device", seconds(model.times.device)},
+                                    {"place", seconds(model.times.place)}}},
+      {"settings", std::move(settings)},
+      // The names under which clients of TEI look.
+      {"model_id", model_name_},
+      {"served_model_name", model_name_},
+      {"model_sha", nullptr},
+      {"model_dtype", to_string(model.plan.precision.product)},
+      {"max_client_batch_size", limits.max_client_batch_size},
+      {"max_concurrent_requests", limits.max_concurrent_requests},
+      {"tokenization_workers", model.pool->num_threads()}};
+  json::array kernels;
+  for (const cuda::KernelInstance& kernel : model.plan.kernels())
+    kernels.push_back(json::value(kernel.name()));
+  body["kernels"] = std::move(kernels);
+  endpoints_->describe(body);
+  json::array endpoints;
+  for (const std::string& path : endpoint_paths()) endpoints.push_back(json::value(path));
+  body["endpoints"] = std::move(endpoints);
+  respond_json(exchange, body);
+}
+
+std::vector<std::string> Service::endpoint_paths() const {
+  std::vector<std::string> paths;
+  for (const Route& route : endpoints_->routes()) paths.push_back(route.path);
+  return paths;
+}
+
+std::vector<std::string> Service::report() const {
+  const LoadedModel& model = *model_;
+  std::vector<std::string> lines = {
+      fmt::format("model {}: {} from {}, {} parameters in {}", model_name_,
+                  model.config.architecture, model.manifest ? "an engine" : "a checkpoint",
+                  model.plan.parameters.numel(), to_string(model.config.dtype)),
+      fmt::format("device {}: {}, products in {}", to_string(model.device),
+                  model.gpu ? model.gpu->name
+                            : fmt::format("{} threads, {}", model.pool->num_threads(),
+                                          cpu::to_string(model.isa)),
+                  to_string(model.plan.precision.product)),
+      fmt::format("memory: {:.1f} MiB of weights, {:.1f} MiB of activations",
+                  static_cast<double>(model.plan.parameters.bytes()) / (1 << 20),
+                  static_cast<double>(model.plan.activation_bytes()) / (1 << 20))};
+  std::ranges::move(endpoints_->report(), std::back_inserter(lines));
+  const LoadTimes& times = model.times;
+  lines.push_back(
+      fmt::format("loaded in {:.2f} s: open and verify {:.2f} s, device {:.2f} s, weights {:.2f} s",
+                  seconds(times.open + times.device + times.place), seconds(times.open),
+                  seconds(times.device), seconds(times.place)));
+  lines.push_back(fmt::format("endpoints: {}", fmt::join(endpoint_paths(), " ")));
+  for (const Setting& setting : settings_) {
+    lines.push_back(fmt::format("setting {} = {} ({}){}", setting.path, setting.value,
+                                setting.origin, setting.has_effect ? "" : ", without effect"));
+  }
+  return lines;
 }
 
 }  // namespace millrace

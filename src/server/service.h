@@ -1,4 +1,4 @@
-// Service: one loaded model, its engine, and the routes over them.
+// Service: one loaded model, what all models share of a server, and the Endpoints of its kind.
 #pragma once
 
 #include <atomic>
@@ -10,16 +10,14 @@
 #include "config/config_file.h"
 #include "http/router.h"
 #include "http/server.h"
-#include "runtime/engine_core.h"
 #include "runtime/loaded_model.h"
 #include "server/access.h"
-#include "server/inference.h"
+#include "server/body_reader.h"
+#include "server/endpoints.h"
 #include "server/lane.h"
 #include "server/metrics.h"
 
 namespace millrace {
-
-using ExchangePtr = std::shared_ptr<http::Exchange>;
 
 class Service {
  public:
@@ -33,15 +31,13 @@ class Service {
 
   // For the server's options: who is let in, and what is said to those who never reach a route.
   std::optional<http::Response> admit(const http::Request& head) const;
-  static http::Response refuse(int status, std::string_view message, const http::Request& request);
+  http::Response refuse(int status, std::string_view message, const http::Request& request) const;
 
-  // Computes the longest sequence once, so that the first client does not pay for fresh memory, and
-  // a model that cannot compute is known before anybody asks. Throws what the engine reports.
-  void warm_up();
+  void warm_up() { endpoints_->warm_up(); }
 
   // From now on /ready and /health say no, so that balancers look elsewhere.
   void begin_drain() { draining_.store(true); }
-  void stop() { engine_.stop(); }  // ends the engine thread; what waits is answered 503
+  void stop() { endpoints_->stop(); }
 
   const LoadedModel& model() const { return *model_; }
   const RuntimeConfig& config() const { return config_; }
@@ -50,17 +46,18 @@ class Service {
   bool draining() const { return draining_.load(); }
   BodyLimits body_limits() const;
   Metrics& metrics() { return metrics_; }
-  EngineCore& engine() { return engine_; }
   http::Server& server() { return *server_; }
+  const Access& access() const { return access_; }
+  int64_t created() const { return created_; }
+  std::vector<std::string> report() const;  // the lines of the start-up report
 
-  // Answers with what went wrong, and counts it.
+  // The answer that says what went wrong, which is counted.
+  http::Response failure(const http::Request& request, const std::exception_ptr& error);
   void fail(const ExchangePtr& exchange, const std::exception_ptr& error);
 
   // Before a request is parsed: throws RequestError when one of its size has to wait for too long,
   // or none is taken now: kOverloaded, kUnavailable.
   void require_room(const http::Request& request) const;
-  // Throws RequestError{kOverloaded} when a request of `num_tokens` cannot be computed by then.
-  void require_time(int64_t num_tokens, Clock::time_point deadline) const;
 
   // A place among the requests in work. Throws RequestError{kOverloaded} beyond the limit.
   void take_slot();
@@ -70,28 +67,14 @@ class Service {
   void give_result_bytes(size_t count) { result_bytes_.fetch_sub(count); }
 
  private:
-  using Handler = void (Service::*)(const ExchangePtr& exchange);
-  struct Route {
-    const char* method;
-    const char* path;
-    Handler handler;
-    bool computes = false;  // waits in the engine's queue
-  };
-  static const std::vector<Route>& routes();
+  std::unique_ptr<Endpoints> make_endpoints(std::function<void()> on_device_lost);
+  std::vector<Route> routes();                      // of all models
+  std::vector<std::string> endpoint_paths() const;  // of this kind of model
   std::string default_route() const;
   void dispatch(const ExchangePtr& exchange, const Route& route);
   void handle(const ExchangePtr& exchange, const std::function<void()>& work);
 
-  void embeddings(const ExchangePtr& exchange);  // embed_routes.cpp
-  void embed(const ExchangePtr& exchange);
-  void embed_all(const ExchangePtr& exchange);
-  void similarity(const ExchangePtr& exchange);
-  void predict(const ExchangePtr& exchange);  // predict_routes.cpp
-  void rerank(const ExchangePtr& exchange);
-  void rerank_documents(const ExchangePtr& exchange);
-  void tokenize(const ExchangePtr& exchange);  // token_routes.cpp
-  void decode(const ExchangePtr& exchange);
-  void not_built(const ExchangePtr& exchange);  // service.cpp
+  void other_kind(const ExchangePtr& exchange);
   void models(const ExchangePtr& exchange);
   void one_model(const ExchangePtr& exchange);
   void info(const ExchangePtr& exchange);
@@ -111,9 +94,12 @@ class Service {
   std::atomic<int> num_in_flight_{0};
   std::atomic<size_t> result_bytes_{0};
   http::Server* server_ = nullptr;
-  EngineCore engine_;  // its thread ends before what it uses goes away
-  Lane lane_;          // last: it uses all of the above
+  std::unique_ptr<Endpoints> endpoints_;
+  Lane lane_;  // last: it uses all of the above
 };
+
+// What Retry-After says, at least one second.
+int retry_after(double seconds);
 
 // Names the fields of a request that had no effect, in x-ignored-fields.
 http::Response with_ignored(http::Response response, const std::vector<std::string>& fields);

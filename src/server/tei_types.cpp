@@ -106,10 +106,11 @@ PredictRequest parse_predict_request(std::string_view text, const BodyLimits& li
   return request;
 }
 
-TokenizeRequest parse_tokenize_request(std::string_view text, const BodyLimits& limits) {
+TeiTokenizeRequest parse_tokenize_request(std::string_view text, const BodyLimits& limits) {
   BodyReader body(text, limits);
-  TokenizeRequest request{.inputs = read_texts(body, "inputs"),
-                          .add_special_tokens = body.boolean("add_special_tokens").value_or(true)};
+  TeiTokenizeRequest request{
+      .inputs = read_texts(body, "inputs"),
+      .add_special_tokens = body.boolean("add_special_tokens").value_or(true)};
   request.text.prompt_name = body.string("prompt_name");
   request.ignored_fields = body.ignored();
   return request;

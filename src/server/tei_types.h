@@ -48,7 +48,7 @@ struct PredictRequest {
 };
 
 // POST /tokenize.
-struct TokenizeRequest {
+struct TeiTokenizeRequest {
   std::vector<std::string> inputs;
   bool add_special_tokens = true;
   TextOptions text;  // prompt_name only
@@ -67,7 +67,7 @@ EmbedRequest parse_embed_all_request(std::string_view body, const BodyLimits& li
 SimilarityRequest parse_similarity_request(std::string_view body, const BodyLimits& limits);
 RerankRequest parse_rerank_request(std::string_view body, const BodyLimits& limits);
 PredictRequest parse_predict_request(std::string_view body, const BodyLimits& limits);
-TokenizeRequest parse_tokenize_request(std::string_view body, const BodyLimits& limits);
+TeiTokenizeRequest parse_tokenize_request(std::string_view body, const BodyLimits& limits);
 TeiDecodeRequest parse_decode_request(std::string_view body, const BodyLimits& limits);
 
 }  // namespace millrace

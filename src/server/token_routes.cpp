@@ -1,4 +1,6 @@
-// The routes of the tokenizer: /tokenize and /decode.
+// Tokens of texts, texts of token ids.
+#include "server/token_routes.h"
+
 #include "base/strings.h"
 #include "server/content_coding.h"
 #include "server/service.h"
@@ -32,8 +34,9 @@ void append_tokens(std::string& out, const Tokenizer& tokenizer, const std::stri
   out += ']';
 }
 
-// The text of these answers has many times the bytes of the request.
-void require_size(const std::string& answer, int64_t max_bytes) {
+}  // namespace
+
+void require_answer_size(const std::string& answer, int64_t max_bytes) {
   if (static_cast<int64_t>(answer.size()) <= max_bytes) return;
   throw RequestError(Refusal::kInvalid,
                      fmt::format("the answer would have more than {} bytes, which is the limit for "
@@ -41,16 +44,15 @@ void require_size(const std::string& answer, int64_t max_bytes) {
                                  max_bytes));
 }
 
-}  // namespace
-
-void Service::tokenize(const ExchangePtr& exchange) {
-  const TokenizeRequest request = parse_tokenize_request(exchange->request().body, body_limits());
-  const std::string prompt = prompt_of(model_->config, request.text.prompt_name);
+void answer_tei_tokenize(const Service& service, const ExchangePtr& exchange) {
+  const TeiTokenizeRequest request =
+      parse_tokenize_request(exchange->request().body, service.body_limits());
+  const std::string prompt = prompt_of(service.model().config, request.text.prompt_name);
   std::string out = "[";
   for (const std::string& input : request.inputs) {
     if (out.size() > 1) out += ',';
-    append_tokens(out, *model_->tokenizer, prompt + input, request.add_special_tokens);
-    require_size(out, config_.limits.max_body_bytes);
+    append_tokens(out, *service.model().tokenizer, prompt + input, request.add_special_tokens);
+    require_answer_size(out, service.config().limits.max_body_bytes);
   }
   http::Response response =
       with_ignored(http::json_response(200, out + "]"), request.ignored_fields);
@@ -58,13 +60,14 @@ void Service::tokenize(const ExchangePtr& exchange) {
   exchange->respond(std::move(response));
 }
 
-void Service::decode(const ExchangePtr& exchange) {
-  const TeiDecodeRequest request = parse_decode_request(exchange->request().body, body_limits());
+void answer_decode(const Service& service, const ExchangePtr& exchange) {
+  const TeiDecodeRequest request =
+      parse_decode_request(exchange->request().body, service.body_limits());
   std::string out = "[";
   for (const std::vector<int32_t>& ids : request.ids) {
     if (out.size() > 1) out += ',';
-    append_json_string(out, model_->tokenizer->decode(ids, request.skip_special_tokens));
-    require_size(out, config_.limits.max_body_bytes);
+    append_json_string(out, service.model().tokenizer->decode(ids, request.skip_special_tokens));
+    require_answer_size(out, service.config().limits.max_body_bytes);
   }
   http::Response response =
       with_ignored(http::json_response(200, out + "]"), request.ignored_fields);

@@ -139,10 +139,11 @@ bool TokenPieces::streams() const {
   return table_->pieces.join != MR_PIECE_JOIN_WHOLE;
 }
 
-Detokenizer::Detokenizer(const TokenPieces& pieces, bool skip_special_tokens)
+Detokenizer::Detokenizer(const TokenPieces& pieces, bool skip_special_tokens, bool inside_text)
     : pieces_(&pieces),
       skip_special_tokens_(skip_special_tokens),
-      strip_left_(pieces.table_->pieces.strip_count) {}
+      first_(!inside_text),
+      strip_left_(inside_text ? 0 : pieces.table_->pieces.strip_count) {}
 
 std::string_view Detokenizer::add(int32_t id) {
   const TokenPieces::Table& table = *pieces_->table_;

@@ -44,8 +44,10 @@ class TokenPieces {
 // The cost of a token is that of copying its text. A copy continues on its own, as n > 1 needs.
 class Detokenizer {
  public:
-  // `pieces` outlives it.
-  explicit Detokenizer(const TokenPieces& pieces, bool skip_special_tokens = true);
+  // `pieces` outlives it. `inside_text`: other tokens come before these in the text, so that a
+  // space at the beginning stays; a decoder whose pieces cannot be streamed does not know.
+  explicit Detokenizer(const TokenPieces& pieces, bool skip_special_tokens = true,
+                       bool inside_text = false);
 
   // The text that has become certain; valid until the next call.
   std::string_view add(int32_t id);
@@ -59,7 +61,7 @@ class Detokenizer {
 
   const TokenPieces* pieces_;
   bool skip_special_tokens_;
-  bool first_ = true;         // no token yet
+  bool first_;                // no token yet
   size_t strip_left_;         // characters that may still be dropped at the beginning
   std::string pending_;       // the beginning of a character, or a run of bytes
   std::string out_;           // what the last call returned

@@ -31,6 +31,18 @@ def client(server):
 
 
 @pytest.fixture(scope="session")
+def demo_server():
+    """The language model that ships with Millrace, served straight from its checkpoint."""
+    with harness.Server(harness.ROOT / "examples" / "demo-model") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def demo_client(demo_server):
+    return OpenAI(base_url=f"{demo_server.url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="session")
 def texts():
     return harness.golden_texts()
 

@@ -37,7 +37,7 @@ std::shared_ptr<DecodeRequest> request_of(std::vector<int32_t> prompt, int64_t m
 //                    step A0:0-8 B0:0-3+       the next step, + where a token is sampled; it is
 //                                              committed, and what is full then is finished
 //                    launch ..., commit        the same in two lines: steps in flight
-//                    cancel A, stop A0, free 3 (blocks), waiting 1, running 2
+//                    cancel A, cancel A0, stop A0, free 3 (blocks), waiting 1, running 2
 struct Trace {
   std::string name;
   DecodeLimits limits;
@@ -69,8 +69,9 @@ class Player {
     } else if (verb == "commit") {
       commit();
     } else if (verb == "cancel") {
-      requests_.at(rest)->handle->cancel();
-      EXPECT_EQ(scheduler_.drop(Clock::now()).size(), 1u);
+      RequestHandle& handle = *requests_.at(rest.substr(0, 1))->handle;
+      rest.size() > 1 ? handle.cancel(static_cast<size_t>(rest[1] - '0')) : handle.cancel();
+      EXPECT_EQ(scheduler_.drop(Clock::now()).size(), rest.size() > 1 ? 0u : 1u);
     } else if (verb == "stop") {
       scheduler_.finish(*requests_.at(rest.substr(0, 1)), static_cast<size_t>(rest[1] - '0'),
                         FinishReason::kStop);
@@ -221,6 +222,11 @@ const std::vector<Trace> kTraces = {
      limits_of(16, 4, kGuaranteedNoEvict),
      pool_of(4),
      {"add A 6 9 n=1", "add B 6 9", "step A0:0-6+", "cancel A", "free 4", "step B0:0-6+"}},
+    {"a_choice_that_is_cancelled_leaves_the_others_alone",
+     limits_of(16, 4, kGuaranteedNoEvict),
+     pool_of(16),
+     {"add A 6 4 n=2", "step A0:0-6+2", "step A0:6-7+ A1:6-7+", "cancel A1", "running 1",
+      "step A0:7-8+", "step A0:8-9+", "running 0", "free 16"}},
     {"a_prefix_is_computed_once",
      limits_of(16, 4, kGuaranteedNoEvict),
      pool_of(16),

@@ -224,5 +224,19 @@ TEST(AppendUtf8, ReplacesMaximalParts) {
   EXPECT_THAT(decoded("\x80\xff"), Pair(r + r, 0));
 }
 
+TEST(Detokenizer, KeepsTheSpaceInsideAText) {
+  const Tokenizer tokenizer = Tokenizer::from_file(path_of("llama"));
+  const TokenPieces pieces(tokenizer);
+  std::string beginning, inside;
+  Detokenizer first(pieces);
+  Detokenizer later(pieces, true, true);
+  for (const int32_t id : tokenizer.encode("the cat", {.add_special_tokens = false}).token_ids) {
+    beginning += first.add(id);
+    inside += later.add(id);
+  }
+  EXPECT_EQ(beginning += first.finish(), "the cat");
+  EXPECT_EQ(inside += later.finish(), " the cat");
+}
+
 }  // namespace
 }  // namespace millrace

@@ -1,0 +1,58 @@
+// Endpoints: what a server answers that depends on the kind of its model, an encoder or a
+// generator: the engine, and the routes over it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "http/exchange.h"
+#include "server/request_error.h"
+
+namespace millrace {
+
+using ExchangePtr = std::shared_ptr<http::Exchange>;
+
+struct Route {
+  std::string method;
+  std::string path;
+  std::function<void(const ExchangePtr&)> handler;  // what it throws becomes the answer
+  bool computes = false;                            // waits in the engine's queue
+};
+
+// The seam between what all models share (Service) and what each kind has of its own.
+class Endpoints {
+ public:
+  Endpoints() = default;
+  virtual ~Endpoints() = default;
+  Endpoints(const Endpoints&) = delete;
+  Endpoints& operator=(const Endpoints&) = delete;
+
+  virtual std::vector<Route> routes() = 0;        // the same each time
+  virtual std::string default_route() const = 0;  // what POST / means when nobody says
+  virtual ErrorStyle error_style(std::string_view path) const = 0;
+
+  // Computes the largest of what may come once, so that the first client does not pay for fresh
+  // memory, and a model that cannot compute is known before anybody asks. Throws what the engine
+  // reports.
+  virtual void warm_up() = 0;
+  virtual void stop() = 0;  // ends the engine thread; what waits is answered 503
+  virtual bool healthy(Clock::duration patience) const = 0;
+
+  // How long a request whose body has so many bytes would wait, and how long all that waits now
+  // will take; s, 0 where nothing is known yet.
+  virtual double wait_time(size_t body_bytes) const = 0;
+  virtual double drain_time() const = 0;
+
+  virtual int64_t max_model_len() const = 0;            // tokens of a sequence
+  virtual void describe(json::object& info) const = 0;  // adds its part of /info
+  virtual std::vector<std::string> report() const = 0;  // its lines of the start-up report
+
+  virtual void observe_failure(Refusal refusal) = 0;
+  virtual std::string scrape() = 0;  // its part of /metrics
+};
+
+}  // namespace millrace
