@@ -25,7 +25,8 @@ SENTENCES = [  # of tests/golden/texts.json, whose sentence-transformers vectors
     "Quarterly revenue grew, but margins shrank.",
 ]
 MIN_COSINE = 0.99999
-QUESTION = "Extract name, age and city as JSON: John Smith, 42 years old, lives in London."
+QUESTION = ("Extract the person from the text as JSON. Use the keys name, age, city.\n\n"
+            "John Smith is 42 years old and lives in London.")
 ANSWER = {"name": "John Smith", "age": 42, "city": "London"}  # greedy, as transformers gives it
 
 
@@ -84,7 +85,7 @@ def chat():
         with Server(engine) as server:
             print(server.log().rstrip())
             client = OpenAI(base_url=f"{server.url}/v1", api_key="none")
-            print(f"\nOpenAI client, streaming\n  user: {QUESTION}\n  assistant: ", end="", flush=True)
+            print(f"\nOpenAI client, streaming\n  user: {' '.join(QUESTION.split())}\n  assistant: ", end="", flush=True)
             begin, first, text, usage = time.perf_counter(), None, "", None
             for chunk in client.chat.completions.create(
                     model="demo-model", messages=[{"role": "user", "content": QUESTION}], temperature=0, stream=True,
