@@ -76,7 +76,7 @@ def ask_server(base_url: str, model: str, key: str, items: list[Item], limit: in
     def one(item: Item) -> Reply:
         body: dict[str, Any] = {"model": model, "messages": item.messages, "temperature": 0, "max_tokens": limit}
         if item.tools:
-            body["tools"] = item.tools
+            body |= {"tools": item.tools, "tool_choice": "none"}  # the raw text of calls; parse() reads it
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         request = urllib.request.Request(base_url.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=600) as answer:
