@@ -131,6 +131,15 @@ def http_rows(bin: Path, minilm: str, device: str, peer: list[str], out) -> None
             print(f"| {'encode, in process':<24} | {found['texts_per_s']:>10.0f} texts/s |")
 
 
+def decoder_rows(bin: Path, out) -> None:
+    """Llama-3.1-8B's shape in bf16, without a server: decode at a context of 1,024, prefill of 8,192, the first token of 512."""
+    report = subprocess.run([str(bin / "millrace"), "bench", "model", str(HERE.parent / "decoder" / "shapes" / "llama3_8b"), "--random-weights", "1",
+                             "--device", "cuda", "--dtype", "bf16", "--prompts", "512", "8192", "--batch-sizes", "1", "8", "64", "256",
+                             "--contexts", "1024"], capture_output=True, text=True)
+    print(f"\n{report.stdout if report.returncode == 0 else report.stderr[-2000:]}", flush=True)
+    out.write(json.dumps({"bench_model": report.stdout}) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", type=Path, required=True)
@@ -169,6 +178,7 @@ def main() -> None:
         attention = (lines([*peer, "--attention", "12", "64", "512"], out) or [{}])[0]
         print("\nattention of the peer, 12 heads of 64, 512 tokens: " +
               ", ".join(f"{name} {value:.0f}" for name, value in attention.items()))
+        decoder_rows(a.bin, out)
         small_step_rows(a.bin, out)
         if not a.no_ops:
             op_rows(a.bin, out)
