@@ -1,5 +1,6 @@
-"""From config.yaml to answered requests: build an engine, serve it, compare with sentence-transformers."""
+"""From checkpoints to answered requests: an embedder beside sentence-transformers, then a chat that streams."""
 
+import json
 import sys
 import tempfile
 import time
@@ -11,7 +12,9 @@ from safetensors.numpy import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-from harness import CONFIG, GOLDEN, Server, build_engine, golden_texts  # noqa: E402
+from harness import CONFIG, GOLDEN, Server, build_engine, golden_texts, run_build  # noqa: E402
+
+DEMO_MODEL = ROOT / "examples" / "demo-model"
 
 SENTENCES = [  # of tests/golden/texts.json, whose sentence-transformers vectors are stored
     "How do I reset my password?",
@@ -22,13 +25,15 @@ SENTENCES = [  # of tests/golden/texts.json, whose sentence-transformers vectors
     "Quarterly revenue grew, but margins shrank.",
 ]
 MIN_COSINE = 0.99999
+QUESTION = "Extract name, age and city as JSON: John Smith, 42 years old, lives in London."
+ANSWER = {"name": "John Smith", "age": 42, "city": "London"}  # greedy, as transformers gives it
 
 
 def cosine(a, b):
     return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
-def main():
+def embed():
     texts = golden_texts()
     stored = load_file(GOLDEN / "minilm" / "expected.safetensors")["embeddings"].astype(np.float64)
 
@@ -68,7 +73,41 @@ def main():
         sys.exit(f"\nthe server ended with status {status}")
     if not worst >= MIN_COSINE:
         sys.exit(f"\nthe lowest cosine is {worst:.8f}, below {MIN_COSINE}")
-    print("\nThe server drained and ended on SIGTERM. All is well.")
+
+
+def chat():
+    with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder:
+        engine = Path(folder) / "demo-model"
+        print(f"\n$ millrace build --model {DEMO_MODEL.relative_to(ROOT)} --output {engine}")
+        print(run_build("--model", DEMO_MODEL, "--output", engine).rstrip())
+        print(f"\n$ millrace serve {engine} --port 0")
+        with Server(engine) as server:
+            print(server.log().rstrip())
+            client = OpenAI(base_url=f"{server.url}/v1", api_key="none")
+            print(f"\nOpenAI client, streaming\n  user: {QUESTION}\n  assistant: ", end="", flush=True)
+            begin, first, text, usage = time.perf_counter(), None, "", None
+            for chunk in client.chat.completions.create(
+                    model="demo-model", messages=[{"role": "user", "content": QUESTION}], temperature=0, stream=True,
+                    stream_options={"include_usage": True}, extra_body={"chat_template_kwargs": {"enable_thinking": False}}):
+                usage = chunk.usage or usage
+                if chunk.choices and (piece := chunk.choices[0].delta.content):
+                    first = first or time.perf_counter()
+                    text += piece
+                    print(piece, end="", flush=True)
+            seconds = time.perf_counter() - begin
+            print(f"\n  ({usage.prompt_tokens} tokens in, {usage.completion_tokens} out in {seconds * 1e3:.0f} ms, "
+                  f"the first after {(first - begin) * 1e3:.0f} ms)")
+            status = server.stop()
+    if status != 0:
+        sys.exit(f"\nthe server ended with status {status}")
+    if json.loads(text) != ANSWER:
+        sys.exit(f"\nthe answer is not {ANSWER}")
+
+
+def main():
+    embed()
+    chat()
+    print("\nBoth servers drained and ended on SIGTERM. All is well.")
 
 
 if __name__ == "__main__":

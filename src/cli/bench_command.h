@@ -10,4 +10,7 @@ namespace millrace {
 // Adds the subcommand; running it sets `status`. Both arguments outlive the parsing.
 void add_bench_command(CLI::App& app, int& status);
 
+void add_bench_embed(CLI::App& bench, int& status);
+void add_bench_serve(CLI::App& bench, int& status);
+
 }  // namespace millrace

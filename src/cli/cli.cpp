@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/bench_command.h"
+#include "cli/chat_command.h"
 #include "cli/commands.h"
 
 namespace millrace {
@@ -193,6 +194,7 @@ int run_cli(int argc, char** argv) {
   validate_app.callback([&] { status = run(validate); });
 
   add_bench_command(app, status);
+  add_chat_command(app, status);
 
   try {
     app.parse(argc, argv);

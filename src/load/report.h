@@ -4,7 +4,9 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "load/histogram.h"
 
@@ -62,5 +64,51 @@ struct LoadReport {
 
 std::string render(const LoadReport& report);   // lines for people
 std::string to_json(const LoadReport& report);  // indented; docs/benchmarking.md names the fields
+
+// What a user calls good service: limits in ms that an answer must hold, all that are set.
+struct Slo {
+  std::optional<double> ttft_ms;  // to the first text
+  std::optional<double> tpot_ms;  // for each token behind the first, on average
+  std::optional<double> e2e_ms;   // to the end
+
+  bool empty() const { return !ttft_ms && !tpot_ms && !e2e_ms; }
+};
+
+// "ttft:200", "tpot:50", "e2e:5000" (also "e2el"), added to `slo`. Throws Error{kInvalidArgument}.
+void add_limit(Slo& slo, std::string_view text);
+
+struct GenerationReport {
+  std::string url;
+  std::string model;
+  std::string mode;
+  std::string inputs;  // "512 tokens in, 128 out"
+  uint64_t seed = 0;
+  double window = 0;  // s
+
+  // Requests whose (intended) sending lies in the window.
+  uint64_t num_sent = 0;
+  uint64_t num_aborted = 0;
+  uint64_t num_dropped = 0;
+  std::map<int, uint64_t> statuses;          // of whole answers
+  std::map<std::string, uint64_t> failures;  // of the others, by kind
+  std::string first_error;                   // what the server said of the first that failed
+  Histogram ttft;  // of 2xx, as all below: from the intended sending to the first text
+  Histogram tpot;  // each: (last text - first text) / (tokens - 1)
+  Histogram itl;   // between two pieces of text
+  Histogram e2e;   // from the intended sending to the end
+  Slo slo;
+  uint64_t num_good = 0;  // held it
+
+  // In the window, whenever their requests were sent.
+  uint64_t num_completed = 0;  // 2xx
+  int64_t input_tokens = 0;    // of those, as the server counts them
+  int64_t output_tokens = 0;   // as they came
+
+  uint64_t num_connections = 0;
+  uint64_t num_connects = 0;
+};
+
+std::string render(const GenerationReport& report);
+std::string to_json(const GenerationReport& report);
 
 }  // namespace millrace

@@ -71,19 +71,23 @@ std::optional<LoadRoute> load_route_from_path(std::string_view path) {
   return std::nullopt;
 }
 
-std::string random_text(int num_tokens, std::mt19937_64& random) {
+std::string random_words(int count, std::mt19937_64& random) {
   std::uniform_int_distribution<size_t> index(0, kWords.size() - 1);
   std::string text;
-  for (int i = 0; i < std::max(1, num_tokens - kSpecialTokens); ++i) {
+  for (int i = 0; i < count; ++i) {
     if (i > 0) text += ' ';
     text += kWords[index(random)];
   }
   return text;
 }
 
-std::vector<std::string> read_texts(const std::string& path) {
+std::string random_text(int num_tokens, std::mt19937_64& random) {
+  return random_words(std::max(1, num_tokens - kSpecialTokens), random);
+}
+
+std::vector<TextLine> read_lines(const std::string& path) {
   const std::string bytes = read_file(path, kMaxFileBytes);
-  std::vector<std::string> texts;
+  std::vector<TextLine> lines;
   std::string_view rest = bytes;
   for (int number = 1; !rest.empty(); ++number) {
     const size_t end = std::min(rest.find('\n'), rest.size());
@@ -91,13 +95,21 @@ std::vector<std::string> read_texts(const std::string& path) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
-    texts.push_back(path.ends_with(".jsonl")
-                        ? text_of_line(line, fmt::format("{}:{}", path, number))
-                        : std::string(line));
+    lines.push_back({.text = std::string(line), .number = number});
   }
-  if (texts.empty()) {
+  if (lines.empty()) {
     throw Error(ErrorCode::kInvalidArgument, fmt::format("{} has no texts", path),
                 "one text per line");
+  }
+  return lines;
+}
+
+std::vector<std::string> read_texts(const std::string& path) {
+  const bool jsonl = path.ends_with(".jsonl");
+  std::vector<std::string> texts;
+  for (TextLine& line : read_lines(path)) {
+    texts.push_back(jsonl ? text_of_line(line.text, fmt::format("{}:{}", path, line.number))
+                          : std::move(line.text));
   }
   return texts;
 }

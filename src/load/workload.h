@@ -57,6 +57,16 @@ class Workload {
 // fewer of them than tokens, for the special tokens that encoders put around a text.
 std::string random_text(int num_tokens, std::mt19937_64& random);
 
+std::string random_words(int count, std::mt19937_64& random);  // of the same kind
+
+struct TextLine {
+  std::string text;
+  int number = 0;  // in the file, from 1
+};
+
+// The lines of a file that are not blank, without their ends. Throws Error when there is none.
+std::vector<TextLine> read_lines(const std::string& path);
+
 // The lines of a file that are not blank; of a .jsonl file, each line is a JSON string or an object
 // with one under "text" or "input". Throws Error with file and line.
 std::vector<std::string> read_texts(const std::string& path);

@@ -28,6 +28,16 @@ GeneratedToken generated(const SampledRows& sampled, size_t row,
   return token;
 }
 
+// What `work` threw; null where it did not.
+std::exception_ptr attempt(const auto& work) {
+  try {
+    work();
+    return nullptr;
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
 }  // namespace
 
 struct GenerationCore::Active : DecodeRequest {
@@ -156,14 +166,6 @@ void GenerationCore::advance() {
   copies_.insert(copies_.end(), copies.begin(), copies.end());
   const bool is_empty = next.schedule.empty();
   std::exception_ptr error;  // of the next step
-  const auto attempt = [](const auto& work) {
-    try {
-      work();
-      return std::exception_ptr();
-    } catch (...) {
-      return std::current_exception();
-    }
-  };
   if (!is_empty) error = attempt([&] { launch(next); });
   if (in_flight_) {
     const Step last = *std::exchange(in_flight_, std::nullopt);
@@ -284,18 +286,20 @@ void GenerationCore::answer(Active& request, size_t choice, const SampledRows& s
 }
 
 // Nothing of the step was committed. What made it fail is found by running its items one by one,
-// and fails alone; a step of one item is not tried again.
+// and fails alone.
 void GenerationCore::fail(const Step& step, const std::exception_ptr& error) {
   runner_->abandon();
   note_failure(step, error);
-  const std::vector<DecodeItem>& items = step.schedule.items;
-  if (items.size() > 1 && !is_lost()) return redo(step);
-  for (const DecodeItem& item : items) end_all(active(item), FinishReason::kError, error);
+  if (!is_lost()) return redo(step);
+  for (const DecodeItem& item : step.schedule.items)
+    end_all(active(item), FinishReason::kError, error);
   publish({});
 }
 
-// Runs the items of a step that was not committed one by one.
+// Runs the items of a step that was not committed one by one, twice where it has to be: a failure
+// that passes hurts nobody.
 void GenerationCore::redo(const Step& step) {
+  constexpr int kAttempts = 2;
   for (const DecodeItem& item : step.schedule.items) {
     if (item.sequence().state == DecodeSequence::State::kFinished) continue;
     if (!scheduler_.holds_blocks(item)) {  // preempted since: it is computed again anyway
@@ -303,15 +307,21 @@ void GenerationCore::redo(const Step& step) {
       continue;
     }
     Step alone{.schedule = {.items = {item}, .num_tokens = item.end - item.begin}};
-    try {
-      launch(alone);
-      sample(alone);
-      complete(alone);
-    } catch (...) {
-      fail(alone, std::current_exception());
+    std::exception_ptr error;
+    for (int i = 0; i < kAttempts && (i == 0 || error) && !is_lost(); ++i) {
+      error = attempt([&] {
+        launch(alone);
+        sample(alone);
+        complete(alone);
+      });
+      if (!error) continue;
+      runner_->abandon();
+      note_failure(alone, error);
     }
+    if (error) end_all(active(item), FinishReason::kError, error);
     if (is_lost()) return;  // all that is left ends with the loop
   }
+  publish({});
 }
 
 void GenerationCore::note_failure(const Step& step, const std::exception_ptr& error) {

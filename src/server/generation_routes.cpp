@@ -105,8 +105,9 @@ std::vector<int32_t> GeneratorEndpoints::render(const ChatPrompt& prompt,
 void GeneratorEndpoints::resolve_bad_words(GenerationOptions& options) const {
   const Tokenizer& tokenizer = *service_.model().tokenizer;
   for (const std::string& given : options.bad_words) {
-    const std::string word(trim(given));
-    if (word.empty()) refuse("bad_words holds an empty word", "bad_words");
+    const size_t begin = given.find_first_not_of(" \t\r\n\f\v");
+    if (begin == std::string::npos) refuse("bad_words holds an empty word", "bad_words");
+    const std::string word = given.substr(begin);  // a space behind it is a part of it
     for (const std::string& text : {word, " " + word}) {
       std::vector<int32_t> ids = tokenizer.encode(text, {.add_special_tokens = false}).token_ids;
       std::vector<std::vector<int32_t>>& barred = options.sampling.bad_words;

@@ -25,9 +25,13 @@ needs_slow_steps = pytest.mark.skipif(ON_GPU, reason="a GPU is done before the t
 READY = re.compile(r"http://\S+:(\d+)")
 
 
-def build_engine(output, *flags):
-    """Runs `millrace build` on examples/minilm/config.yaml; returns what it printed."""
-    command = [BINARY, "build", "--config", CONFIG, "--output", output, *BUILD_FLAGS, *flags]
+def build_engine(output, *flags, config=CONFIG):
+    """Builds what a config says; returns what `millrace build` printed."""
+    return run_build("--config", config, "--output", output, *flags)
+
+
+def run_build(*flags):
+    command = [BINARY, "build", *BUILD_FLAGS, *flags]
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if run.returncode != 0:
         raise RuntimeError(f"millrace build failed with {run.returncode}:\n{run.stdout}")

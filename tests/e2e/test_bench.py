@@ -1,4 +1,4 @@
-"""`millrace bench embed` against servers that are not Millrace: what it says, and its exit status."""
+"""`millrace bench` against servers that are not Millrace: what it says, and its exit status."""
 
 import contextlib
 import http.server
@@ -12,7 +12,7 @@ import pytest
 
 
 @contextlib.contextmanager
-def stub(answer):
+def stub(answer, content_type="application/json"):
     """A server whose `answer(path, body)` gives (status, bytes)."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -22,6 +22,7 @@ def stub(answer):
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             status, reply = answer(self.path, body)
             self.send_response(status)
+            self.send_header("content-type", content_type)
             self.send_header("content-length", str(len(reply)))
             self.end_headers()
             self.wfile.write(reply)
@@ -101,3 +102,44 @@ def test_wrong_flags_say_so(flags):
     run = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
     assert run.returncode == 2
     assert run.stderr
+
+
+def chat_stream(path, body):
+    if path.endswith("/models"):
+        return 200, json.dumps({"data": [{"id": "stub-model"}]}).encode()
+    asked = json.loads(body)
+    assert asked["ignore_eos"] and asked["stream"] and asked["stream_options"]["include_usage"]
+    usage = {"prompt_tokens": 20, "completion_tokens": asked["max_tokens"]}
+    pieces = [{"choices": [{"index": 0, "delta": {"content": "a b"}}]}] * 3 + [{"choices": [], "usage": usage}]
+    return 200, "".join(f"data: {json.dumps(p)}\n\n" for p in pieces).encode() + b"data: [DONE]\n\n"
+
+
+def bench_serve(url, *flags):
+    command = [harness.BINARY, "bench", "serve", url, "-c", 2, "--warmup", 0, "-n", 10, *flags]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
+
+
+def test_generation_report_of_a_foreign_server(tmp_path):
+    with stub(chat_stream, content_type="text/event-stream") as url:
+        run = bench_serve(f"{url}/v1", "-i", "5-9", "-o", 6, "--json", tmp_path / "report.json", "--goodput", "ttft:60000")
+    assert run.returncode == 0, run.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["url"].endswith("/v1/chat/completions") and report["model"] == "stub-model"
+    assert report["statuses"] == {"200": 10} and report["failures"] == {}
+    assert report["completed"] == report["good_requests"] == report["ttft_ms"]["count"] == 10
+    assert (report["input_tokens"], report["output_tokens"]) == (200, 60)
+    assert "held ttft 60000 ms" in run.stdout
+
+
+def test_generation_that_fails_is_told():
+    def answer(path, body):
+        if path.endswith("/models"):
+            return chat_stream(path, body)
+        return 400, b'{"error": {"message": "ignore_eos is not known"}}'
+
+    with stub(answer) as url:
+        run = bench_serve(url)
+        assert run.returncode == 1
+        assert "10 answers had the unexpected status 400" in run.stderr
+        assert "ignore_eos is not known" in run.stdout
+        assert bench_serve(url, "--goodput", "fast").returncode == 2

@@ -128,7 +128,7 @@ def main():
                 greedy_cases.append({"prompt": prompt, "asked": asked, "tokens": tokens})
         logits = last_logits(model, prompt)
         for asked in [{"temperature": 1.0}, {"temperature": 2.5}, {"temperature": 3.0, "top_k": 5}, {"temperature": 4.0, "top_p": 0.6},
-                      {"temperature": 4.0, "min_p": 0.05}, {"temperature": 5.0, "min_p": 0.01, "top_k": 12, "top_p": 0.9},
+                      {"temperature": 4.0, "min_p": 0.05}, {"temperature": 4.0, "min_p": 0.01, "top_k": 12, "top_p": 0.9},
                       {"temperature": 3.0, "logit_bias": {str(plain[0]): -4.0}, "top_k": 20}]:
             scores = processors_of(asked, len(prompt), eos)(torch.tensor([prompt]), logits.clone())
             probabilities = torch.softmax(scores[0].double(), dim=-1)

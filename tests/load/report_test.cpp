@@ -118,7 +118,7 @@ TEST(Report, TextNamesWhatWentWrongAndLeavesOutWhatDidNot) {
   EXPECT_THAT(render(report), HasSubstr("aborted by us: 5"));
   EXPECT_THAT(render(report), HasSubstr("too many were out: 7"));
   EXPECT_THAT(render(report), HasSubstr("9 to 8 inputs, 1 different"));
-  EXPECT_THAT(render({}), HasSubstr("no answers"));
+  EXPECT_THAT(render(LoadReport{}), HasSubstr("no answers"));
 }
 
 }  // namespace
