@@ -328,6 +328,83 @@ def test_many_at_once_are_answered_as_alone(demo_client, demo_server):
     assert idle(demo_server)
 
 
+def test_more_than_the_limit_is_told_to_come_again():
+    with harness.Server(DEMO, "--max-concurrent-requests", "3") as running:
+        body = {"messages": VAGUE, "max_tokens": 400, "min_tokens": 400}
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            replies = list(pool.map(lambda _: post(running, body), range(12)))
+        statuses = [reply.status_code for reply in replies]
+        assert set(statuses) == {200, 429} and statuses.count(200) >= 3
+        for reply in replies:
+            if reply.status_code == 429:
+                assert int(reply.headers["retry-after"]) >= 1
+                assert reply.json()["error"]["code"] == "overloaded"
+        # Each prompt of a completion takes a place; a request that finds none leaves none taken.
+        assert post(running, {"prompt": ["a"] * 4}, "/v1/completions").status_code == 429
+        assert post(running, {"prompt": ["a"] * 3, "max_tokens": 1}, "/v1/completions").status_code == 200
+        assert idle(running)
+
+
+def test_a_client_that_does_not_read_is_cut_off(demo_server):
+    """Its answer is no longer computed; nobody else waits for it."""
+    body = json.dumps({"messages": VAGUE, "n": 64, "max_tokens": 3000, "min_tokens": 3000,
+                       "temperature": 1, "stream": True, "logprobs": True,
+                       "top_logprobs": 20}).encode()
+    with socket.create_connection(("127.0.0.1", demo_server.port), timeout=20) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+                           b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert idle(demo_server, seconds=60)
+
+
+def test_a_step_that_fails_is_told_and_hurts_nobody_else(monkeypatch):
+    monkeypatch.setenv("MILLRACE_FAIL", "step:at=40")
+    with harness.Server(DEMO) as running:
+        monkeypatch.delenv("MILLRACE_FAIL")
+        body = {"messages": VAGUE, "max_tokens": 60, "min_tokens": 60, "temperature": 1}
+        stream = post(running, {**body, "stream": True}).text.strip().split("\n\n")
+        assert len(stream) > 10
+        error = json.loads(stream[-1].removeprefix("data: "))["error"]
+        assert error["type"] == "server_error" and error["message"]
+        assert post(running, body).json()["usage"]["completion_tokens"] == 60
+        assert idle(running)
+    monkeypatch.setenv("MILLRACE_FAIL", "step:at=40")
+    with harness.Server(DEMO) as running:
+        reply = post(running, body)
+        assert reply.status_code == 500 and reply.json()["error"]["type"] == "server_error"
+        assert post(running, body).status_code == 200
+
+
+def test_the_openapi_document_describes_what_is_answered(demo_server):
+    import jsonschema
+
+    document = httpx2.get(f"{demo_server.url}/openapi.json").json()
+    calls = [
+        ("/v1/chat/completions", {"messages": USER, "max_tokens": 2, "logprobs": True, "top_logprobs": 1,
+                                  "stop": ["a"], "logit_bias": {"1": 2}, "temperature": None}),
+        ("/v1/completions", {"prompt": "a", "max_tokens": 2, "logprobs": 1, "echo": True}),
+        ("/tokenize", {"prompt": "a"}), ("/v1/tokenize", {"messages": USER}),
+        ("/detokenize", {"tokens": [1, 2]}),
+    ]
+    def validate(value, schema):
+        jsonschema.validate(value, {**schema, "components": document["components"]})
+    for path, body in calls:
+        operation = document["paths"][path]["post"]
+        validate(body, operation["requestBody"]["content"]["application/json"]["schema"])
+        reply = post(demo_server, body, path)
+        assert reply.status_code == 200, reply.text
+        validate(reply.json(), operation["responses"]["200"]["content"]["application/json"]["schema"])
+    stream = post(demo_server, {"messages": USER, "max_tokens": 2, "stream": True,
+                                "stream_options": {"include_usage": True}})
+    for event in stream.text.strip().split("\n\n")[:-1]:
+        validate(json.loads(event.removeprefix("data: ")),
+                 {"$ref": "#/components/schemas/ChatCompletionChunk"})
+    for path, operations in document["paths"].items():
+        for method in operations:
+            reply = httpx2.request(method.upper(), demo_server.url + path.replace("{id}", "x"), json={})
+            assert reply.status_code != 405 and "no route" not in reply.text, path
+
+
 def test_metrics(demo_server, demo_client):
     def scrape():
         return httpx2.get(f"{demo_server.url}/metrics").text

@@ -15,6 +15,15 @@ http::Request with(http::Headers headers) {
   return {.path = "/v1/models", .headers = std::move(headers)};
 }
 
+TEST(Access, TenantsAreKeysAndTheirNamesTellNothing) {
+  const Access keyed({.api_key = "secret"}, "0.0.0.0");
+  const std::string tenant = keyed.tenant(with({{"Authorization", "Bearer secret"}}));
+  EXPECT_EQ(tenant, keyed.tenant(with({{"X-Api-Key", "secret"}})));
+  EXPECT_NE(tenant, keyed.tenant(with({{"X-Api-Key", "another"}})));
+  EXPECT_EQ(tenant.find("secret"), std::string::npos);
+  EXPECT_EQ(Access({}, "127.0.0.1").tenant(with({{"X-Api-Key", "secret"}})), "");
+}
+
 TEST(Access, TakesAKeyInEachOfItsForms) {
   const Access access({.api_key = "secret"}, "0.0.0.0");
   for (const auto& [name, value] : http::Headers{{"Authorization", "Bearer secret"},
