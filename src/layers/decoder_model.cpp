@@ -58,7 +58,7 @@ Output DecoderModel::forward(Ops& ops, const Batch& batch) const {
     ops.add_rms_norm(hidden, delta, add, norm_of(i + 1));
   }
   if (batch.logits_rows.empty()) return {.hidden = hidden.normed.values};  // a part of a prompt
-  const Activation rows = ops.gather_rows(hidden.normed, batch.logits_rows);
+  const Activation rows = ops.gather_logits_rows(hidden.normed, batch);
   const Tensor logits =
       ops.linear(rows, lm_head, ActivationFunction::kNone, {.dtype = DType::kF32}).values;
   ops.scale_and_cap(logits, logits_scale, logits_soft_cap);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "kernels/cuda/paged_attention_choice.h"
 #include "models/registry.h"
 
 namespace millrace {
@@ -73,6 +74,12 @@ Batch batch_of(const Profile& profile, const StepLimits& limits, bool most_logit
                                          std::ssize(batch.logits_rows));
   batch.logits_rows.resize(static_cast<size_t>(rows));
   std::iota(batch.logits_rows.begin(), batch.logits_rows.end(), 0);
+  return batch;
+}
+
+SamplingBatch one_of_each_row(int64_t rows) {
+  SamplingBatch batch;
+  for (int64_t row = 0; row < rows; ++row) batch.append({.logits_row = row});
   return batch;
 }
 
@@ -181,10 +188,6 @@ std::unique_ptr<Model> make_model(const Params& params, const ModelConfig& confi
 ModelPlan plan_model(const ModelConfig& config, const StepLimits& limits,
                      const WeightSource& source, const Target& target) {
   const ModelEntry& entry = find_model(config.architecture);
-  if (config.decoder && target.device.kind != DeviceKind::kCpu) {
-    throw Error(ErrorCode::kUnsupported, "text generation does not run on a GPU yet",
-                "serve it with --device cpu, build it with --target cpu");
-  }
   ModelPlan plan{.limits = limits, .precision = target.precision};
   TraceOps construction(target.device, target.precision, target.arch);
   const auto model = make_model(Params(source, construction, plan.parameters), config, limits);
@@ -196,6 +199,8 @@ ModelPlan plan_model(const ModelConfig& config, const StepLimits& limits,
   plan.placed_bytes = construction.placed_bytes();
   plan.loading = construction.traced();
   plan.kv_cache = model->kv_cache_spec();
+  if (config.decoder && target.arch)
+    plan.loading.push_back({.name = "copy_kv_blocks", .kernels = {cuda::copy_blocks_kernel(1, 1)}});
   // One block is enough for a trace, which has no values to keep apart.
   const KvCacheSize blocks{.num_blocks = std::vector<int64_t>(plan.kv_cache.groups.size(), 1)};
   for (Profile& profile : config.decoder ? decoder_profiles(limits) : encoder_profiles(limits)) {
@@ -203,8 +208,11 @@ ModelPlan plan_model(const ModelConfig& config, const StepLimits& limits,
     ops.allocate_kv_cache(plan.kv_cache, blocks);
     const Output output = model->forward(
         ops, batch_of(profile, limits, plan.profiles.empty(), plan.kv_cache, blocks.block_size));
-    if (!config.decoder)
+    if (!config.decoder) {
       ops.as_input(output.hidden, {.dtype = DType::kF32});  // answers of a vector per token
+    } else if (target.arch) {  // the CPU's sampler takes nothing from the arena
+      ops.sample(*output.logits, one_of_each_row(output.logits->rows()));
+    }
     plan.profiles.push_back({.profile = std::move(profile),
                              .activation_bytes = ops.arena().peak(),
                              .ops = ops.traced()});

@@ -56,6 +56,12 @@ void Batch::pad(int64_t num_tokens, int64_t num_sequences) {
   for (auto* numbers : {&token_ids, &token_type_ids, &position_ids})
     numbers->resize(static_cast<size_t>(num_tokens), 0);
   cu_seqlens.resize(static_cast<size_t>(num_sequences) + 1, cu_seqlens.back());
+  if (kv.empty()) return;
+  kv_lengths.resize(static_cast<size_t>(num_sequences), 0);
+  for (KvBatch& group : kv) {
+    group.slot_mapping.resize(static_cast<size_t>(num_tokens), -1);
+    group.block_table.resize(static_cast<size_t>(num_sequences * group.table_width), -1);
+  }
 }
 
 Batch Batch::of_lengths(std::span<const int64_t> lengths) {

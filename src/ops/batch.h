@@ -14,7 +14,8 @@ struct KvBatch {
   // row of the step sees, as a window has left them, may be anything.
   std::vector<int32_t> block_table;
   int64_t table_width = 0;
-  std::vector<int32_t> slot_mapping;  // [num_tokens]: block * block_size + offset of each row
+  // [num_tokens]: block * block_size + offset of each row; -1 of rows that belong to no sequence.
+  std::vector<int32_t> slot_mapping;
 };
 
 // Rows behind the last sequence belong to none, and a sequence may be empty: both only where a
@@ -47,7 +48,7 @@ struct Batch {
   void append_rows(std::span<const int32_t> ids, int64_t first_position);
   void clear();
 
-  // Adds zeros behind the last sequence, and empty sequences.
+  // Adds zeros behind the last sequence, without slots, and empty sequences without keys.
   void pad(int64_t num_tokens, int64_t num_sequences);
 
   // A batch of zeros with these sequence lengths: what a plan is traced over.

@@ -59,6 +59,42 @@ void CacheOps::copy_kv_blocks(std::span<const KvCopy> copies) {
   run_copy_kv_blocks(copies);
 }
 
+void CacheOps::check_slots(const Batch& batch, size_t group) const {
+  const int64_t slots = kv_cache_.size.num_blocks.at(group) * kv_cache_.size.block_size;
+  const std::vector<int32_t>& mapping = batch.kv.at(group).slot_mapping;
+  CHECK(static_cast<int64_t>(mapping.size()) == batch.num_tokens(), "{} slots for {} rows",
+        mapping.size(), batch.num_tokens());
+  for (size_t row = 0; row < mapping.size(); ++row) {
+    const bool padding = static_cast<int64_t>(row) >= batch.cu_seqlens.back();
+    CHECK(mapping[row] < slots && (padding ? mapping[row] == -1 : mapping[row] >= 0),
+          "slot {} of {}", mapping[row], slots);
+  }
+}
+
+void CacheOps::check_block_table(const Batch& batch, size_t group) const {
+  const KvBatch& table = batch.kv.at(group);
+  const int64_t block_size = kv_cache_.size.block_size;
+  const int64_t num_blocks = kv_cache_.size.num_blocks.at(group);
+  const int64_t window = kv_cache_.spec.groups[group].window;
+  const int64_t sequences = batch.num_sequences();
+  CHECK(static_cast<int64_t>(batch.kv_lengths.size()) == sequences &&
+            static_cast<int64_t>(table.block_table.size()) == sequences * table.table_width,
+        "block tables of {} sequences", sequences);
+  for (int64_t s = 0; s < sequences; ++s) {
+    const auto index = static_cast<size_t>(s);
+    const int64_t keys = batch.kv_lengths[index];
+    const int64_t rows = batch.cu_seqlens[index + 1] - batch.cu_seqlens[index];
+    if (rows == 0) continue;
+    CHECK(rows >= 1 && rows <= keys && keys <= table.table_width * block_size,
+          "{} rows, {} keys in {} blocks", rows, keys, table.table_width);
+    const int64_t first = window > 0 ? std::max<int64_t>(0, keys - rows - window + 1) : 0;
+    for (int64_t i = first / block_size; i * block_size < keys; ++i) {
+      const int32_t block = table.block_table[static_cast<size_t>(s * table.table_width + i)];
+      CHECK(block >= 0 && block < num_blocks, "block {} of {}", block, num_blocks);
+    }
+  }
+}
+
 Tensor CacheOps::rope_angles(const Batch& batch, const Rope& rope) {
   const Tensor out = arena().allocate(DType::kF32, {batch.num_tokens(), rope.rotary_dim()});
   run_rope_angles(batch, rope, out);
@@ -79,12 +115,7 @@ void CacheOps::rope_and_write_kv(const Tensor& qkv, const Batch& batch, size_t l
         rope.rotary_dim(), heads.head_dim);
   check_norm(q_norm, "q_norm", heads.head_dim, device());
   check_norm(k_norm, "k_norm", heads.head_dim, device());
-  const int64_t slots = match["blocks"] * kv_cache_.size.block_size;
-  const std::vector<int32_t>& mapping = batch.kv.at(kv.group).slot_mapping;
-  CHECK(static_cast<int64_t>(mapping.size()) == batch.num_tokens(),
-        "rope_and_write_kv: {} slots for {} rows", mapping.size(), batch.num_tokens());
-  for (const int32_t slot : mapping)
-    CHECK(slot >= 0 && slot < slots, "rope_and_write_kv: slot {} of {}", slot, slots);
+  check_slots(batch, kv.group);
   run_rope_and_write_kv(qkv, batch, layer, heads, rope, angles, q_norm, k_norm);
 }
 
@@ -95,32 +126,13 @@ Activation CacheOps::paged_attention(const Tensor& qkv, const Batch& batch, size
         kv_cache_.layers.size());
   const HeadLayout& heads = attention.heads;
   const KvLayer& kv = kv_cache_.layers[layer];
-  const int64_t block_size = kv_cache_.size.block_size;
-  const int64_t window = kv_cache_.spec.groups[kv.group].window;
   ShapeMatcher match("paged_attention", device());
   match.match("qkv", qkv, {batch.num_tokens(), heads.width()})
-      .match("k", kv.k, {"blocks", heads.num_kv_heads, block_size, heads.head_dim});
+      .match("k", kv.k, {"blocks", heads.num_kv_heads, kv_cache_.size.block_size, heads.head_dim});
   CHECK(qkv.dtype == precision().hidden, "paged_attention: qkv is {}", to_string(qkv));
   CHECK(heads.num_heads % heads.num_kv_heads == 0, "paged_attention: {} heads of {}",
         heads.num_heads, heads.num_kv_heads);
-  const KvBatch& table = batch.kv.at(kv.group);
-  const int64_t sequences = batch.num_sequences();
-  CHECK(static_cast<int64_t>(batch.kv_lengths.size()) == sequences &&
-            static_cast<int64_t>(table.block_table.size()) == sequences * table.table_width,
-        "paged_attention: tables of {} sequences", sequences);
-  for (int64_t s = 0; s < sequences; ++s) {
-    const auto index = static_cast<size_t>(s);
-    const int64_t keys = batch.kv_lengths[index];
-    const int64_t rows = batch.cu_seqlens[index + 1] - batch.cu_seqlens[index];
-    CHECK(rows >= 1 && rows <= keys && keys <= table.table_width * block_size,
-          "paged_attention: {} rows, {} keys in {} blocks", rows, keys, table.table_width);
-    const int64_t first = window > 0 ? std::max<int64_t>(0, keys - rows - window + 1) : 0;
-    for (int64_t i = first / block_size; i * block_size < keys; ++i) {
-      const int32_t block = table.block_table[static_cast<size_t>(s * table.table_width + i)];
-      CHECK(block >= 0 && block < match["blocks"], "paged_attention: block {} of {}", block,
-            match["blocks"]);
-    }
-  }
+  check_block_table(batch, kv.group);
   const Activation out = {
       .values = arena().allocate(consumer.dtype, {batch.num_tokens(), heads.q_width()}),
       .format = consumer};

@@ -70,6 +70,10 @@ class CacheOps : public virtual OpsContext {
                              const CausalAttention& attention, const ActivationFormat& consumer);
 
  protected:
+  // Kernels trust slots and block tables. Throw InternalError for those outside the cache.
+  void check_slots(const Batch& batch, size_t group) const;
+  void check_block_table(const Batch& batch, size_t group) const;
+
   KvCache kv_cache_;
 
  private:

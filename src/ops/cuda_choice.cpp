@@ -8,8 +8,6 @@
 
 namespace millrace {
 
-namespace {
-
 cuda::Function function_of(ActivationFunction f) {
   switch (f) {
     case ActivationFunction::kNone: return cuda::Function::kNone;
@@ -21,8 +19,6 @@ cuda::Function function_of(ActivationFunction f) {
   }
   CHECK(false, "activation function {}", static_cast<int>(f));
 }
-
-}  // namespace
 
 bool is_fused_into_product(ActivationFunction f, DType out) {
   if (f == ActivationFunction::kNone) return true;
@@ -72,6 +68,17 @@ StepSize recorded_size(const StepSize& step, const StepSize& most) {
   return {
       .num_tokens = num_tokens,
       .num_sequences = std::min({most.num_sequences, num_tokens, static_cast<int64_t>(sequences)})};
+}
+
+std::optional<StepSize> recorded_decoder_size(const Batch& batch, const StepSize& most) {
+  for (size_t s = 0; s + 1 < batch.cu_seqlens.size(); ++s)
+    if (batch.cu_seqlens[s + 1] - batch.cu_seqlens[s] > kFewRows) return std::nullopt;
+  StepSize size = recorded_size({batch.num_tokens(), batch.num_sequences()}, most);
+  const auto logits = static_cast<int64_t>(batch.logits_rows.size());
+  if (logits == 0) return size;
+  size.num_logits_rows = logits <= size.num_sequences ? size.num_sequences : size.num_tokens;
+  if (size.num_logits_rows > most.num_logits_rows) size.num_logits_rows = logits;
+  return size;
 }
 
 int64_t max_attention_tiles(const StepSize& size, int tile_rows, bool pack) {

@@ -12,6 +12,8 @@
 
 namespace millrace {
 
+cuda::Function function_of(ActivationFunction f);
+
 // Whether the product itself applies `f`. cuBLASLt knows GELU in its tanh form alone, which is at
 // most 4.8e-4 off: less than the rounding of a bf16 value of 0.25, more than that of fp16 and F32.
 bool is_fused_into_product(ActivationFunction f, DType out);
@@ -30,6 +32,7 @@ std::vector<cuda::AttentionTile> attention_tiles(const Batch& batch, int tile_ro
 struct StepSize {
   int64_t num_tokens = 0;
   int64_t num_sequences = 0;
+  int64_t num_logits_rows = 0;  // of decoders
 
   bool operator==(const StepSize&) const = default;
 };
@@ -39,6 +42,11 @@ inline constexpr int64_t kMaxRecordedTokens = 2048;
 // The least of those sizes that holds a step; less than an eighth, or eight tokens, larger. At most
 // `most`, which holds the step too.
 StepSize recorded_size(const StepSize& step, const StepSize& most);
+
+// Sequences of decoders with so many rows in a step have few: single tokens, and tokens that are to
+// be verified. Steps that have no others are recorded.
+inline constexpr int64_t kFewRows = 8;
+std::optional<StepSize> recorded_decoder_size(const Batch& batch, const StepSize& most);
 
 // Never fewer than attention_tiles() gives for a batch of this size or less.
 int64_t max_attention_tiles(const StepSize& size, int tile_rows, bool pack);

@@ -54,12 +54,13 @@ Activation DecoderOps::act_and_mul(const Activation& gate_up, ActivationFunction
   return out;
 }
 
-Activation DecoderOps::gather_rows(const Activation& x, const std::vector<int32_t>& rows) {
-  for (const int32_t row : rows)
-    CHECK(row >= 0 && row < x.values.rows(), "gather_rows: row {} of {}", row, x.values.rows());
-  const Shape shape{static_cast<int64_t>(rows.size()), x.values.columns()};
+Activation DecoderOps::gather_logits_rows(const Activation& x, const Batch& batch) {
+  for (const int32_t row : batch.logits_rows)
+    CHECK(row >= 0 && row < x.values.rows(), "gather_logits_rows: row {} of {}", row,
+          x.values.rows());
+  const Shape shape{static_cast<int64_t>(batch.logits_rows.size()), x.values.columns()};
   const Activation out = {.values = arena().allocate(x.values.dtype, shape), .format = x.format};
-  run_gather_rows(x.values, rows, out.values);
+  run_gather_logits_rows(x.values, batch, out.values);
   return out;
 }
 

@@ -1,8 +1,6 @@
 // DecoderOps: what decoders compute row by row beside their products.
 #pragma once
 
-#include <vector>
-
 #include "config/model_config.h"
 #include "ops/batch.h"
 #include "ops/linear.h"
@@ -37,8 +35,8 @@ class DecoderOps : public virtual OpsContext {
   Activation act_and_mul(const Activation& gate_up, ActivationFunction f,
                          const ActivationFormat& consumer);
 
-  // The rows of these numbers.
-  Activation gather_rows(const Activation& x, const std::vector<int32_t>& rows);
+  // The rows whose logits the batch wants: [logits_rows, columns].
+  Activation gather_logits_rows(const Activation& x, const Batch& batch);
 
   // cap(scale * x) in place, cap(x) = c tanh(x / c) where `soft_cap` is c > 0; F32.
   void scale_and_cap(const Tensor& out, float scale, float soft_cap);
@@ -50,8 +48,7 @@ class DecoderOps : public virtual OpsContext {
   virtual void run_add_rms_norm(const HiddenStates& hidden, const Activation& delta,
                                 const ResidualAdd& add, const RmsNorm& norm) = 0;
   virtual void run_act_and_mul(const Tensor& gate_up, ActivationFunction f, const Tensor& out) = 0;
-  virtual void run_gather_rows(const Tensor& x, const std::vector<int32_t>& rows,
-                               const Tensor& out) = 0;
+  virtual void run_gather_logits_rows(const Tensor& x, const Batch& batch, const Tensor& out) = 0;
   virtual void run_scale_and_cap(const Tensor& out, float scale, float soft_cap) = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/cuda/paged_attention_choice.h"
 
 namespace millrace::cuda {
 namespace {
@@ -46,6 +47,33 @@ TEST(KernelChoice, HeadsOfEverySizeHaveAKernelOnEveryArchitecture) {
         }
       }
       EXPECT_THROW(attention_kernel(type, kMaxHeadDim + 1, 4096, arch), InternalError);
+    }
+  }
+}
+
+TEST(KernelChoice, PagedHeadsOfEverySizeHaveAKernelOnEveryArchitecture) {
+  constexpr int kSharedBytesOfSmallestGpu = 99 * 1024;
+  for (const Arch arch : kArchs) {
+    for (const DType type : kTypes) {
+      const std::vector<KernelInstance> all = all_paged_kernels(type, arch);
+      for (int64_t head_dim = 1; head_dim <= kMaxPagedHeadDim; ++head_dim) {
+        const PagedAttentionKernels kernels =
+            paged_attention_kernels(type, head_dim, head_dim % 3 == 0, arch);
+        for (const PagedAttentionKernel& kernel : {kernels.few, kernels.many}) {
+          const std::string name = kernel.instance.name();
+          EXPECT_NE(std::ranges::find(all, kernel.instance), all.end()) << name;
+          EXPECT_GE(kernel.head_dim, head_dim);
+          EXPECT_EQ(kernel.tile_rows % 16, 0);
+          EXPECT_EQ(kernel.key_step % 16, 0);
+          if (!arch.specific || arch.version == 120) {
+            EXPECT_LE(kernel.shared_bytes, kSharedBytesOfSmallestGpu) << name;
+          }
+        }
+        EXPECT_LE(kernels.few.tile_rows, kernels.many.tile_rows);
+        EXPECT_EQ(kernels.few.key_step, kernels.many.key_step);
+      }
+      EXPECT_LE(all.size(), 16u);
+      EXPECT_THROW(paged_attention_kernels(type, kMaxPagedHeadDim + 1, false, arch), InternalError);
     }
   }
 }

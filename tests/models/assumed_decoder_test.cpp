@@ -81,7 +81,7 @@ TEST(AssumedDecoderTest, NothingButDecodersIsAssumed) {
               HasSubstr("architecture SomethingNewModel is not supported"));
 }
 
-TEST(DecoderPlanTest, SaysWhatATokenKeepsAndRefusesGpus) {
+TEST(DecoderPlanTest, SaysWhatATokenKeepsAndWhatAGpuLaunches) {
   const ModelConfig config = config_of("gemma2");
   const PlanSource source(DType::kF32);
   const ModelPlan plan = plan_model(config, kLimits, source, {});
@@ -90,8 +90,13 @@ TEST(DecoderPlanTest, SaysWhatATokenKeepsAndRefusesGpus) {
   EXPECT_EQ(plan.kv_cache.bytes_per_token(DType::kF32), 2 * 2 * 2 * 3 * 12 * 4);
   EXPECT_EQ(plan.profiles.front().num_tokens(), 64);
   const Target gpu = cuda_target(cuda::Arch{90, true}, ComputeDType::kAuto, DType::kF32);
-  EXPECT_THAT(error_of([&] { plan_model(config, kLimits, source, gpu); }).what(),
-              HasSubstr("text generation does not run on a GPU yet"));
+  const ModelPlan on_gpu = plan_model(config, kLimits, source, gpu);
+  EXPECT_GT(on_gpu.activation_bytes(), plan.activation_bytes()) << "sums of split keys";
+  std::vector<std::string> names;
+  for (const cuda::KernelInstance& kernel : on_gpu.kernels()) names.push_back(kernel.name());
+  EXPECT_THAT(names, testing::IsSupersetOf({"smxx_paged_attention<bf16, 32, 1>",
+                                            "smxx_paged_attention<bf16, 32, 4>",
+                                            "smxx_rope_write<bf16>", "smxx_copy_blocks"}));
 }
 
 }  // namespace

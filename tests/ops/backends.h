@@ -42,6 +42,10 @@ class TestDevice {
   virtual Ops& ops() = 0;
   // Fills the whole arena with NaN and makes it empty.
   virtual void poison() = 0;
+  // The same with a tensor without gaps.
+  virtual void poison(const Tensor& tensor) {
+    std::memset(tensor.data, 0xff, static_cast<size_t>(tensor.bytes()));
+  }
   // Values rounded to `dtype`, on the device; rows are `gap` elements of NaN apart.
   virtual Tensor upload(const std::vector<float>& values, DType dtype, int64_t rows,
                         int64_t gap = 0) = 0;
@@ -131,10 +135,11 @@ inline std::vector<float> gather_rows(const void* memory, const Tensor& tensor) 
 
 // What a device under test holds, and whether it measures.
 struct TestSizes {
-  int64_t arena_bytes = int64_t{1} << 24;
+  int64_t arena_bytes = int64_t{1} << 26;
   int64_t weight_bytes = int64_t{1} << 28;
   int64_t max_num_tokens = 4096;
   int64_t max_num_sequences = 256;
+  int64_t max_seq_len = 8192;
   int num_threads = 3;
   bool compares = true;
 };
@@ -206,6 +211,8 @@ class CudaTestDevice : public TestDevice {
                               .arena_bytes = sizes.arena_bytes,
                               .max_num_tokens = sizes.max_num_tokens,
                               .max_num_sequences = sizes.max_num_sequences,
+                              .max_seq_len = sizes.max_seq_len,
+                              .max_logits_rows = sizes.max_num_sequences,
                               .kernels = compile_kernels(backend_, kernels, arch, {}).kernels});
   }
 
@@ -233,6 +240,12 @@ class CudaTestDevice : public TestDevice {
     backend_.copy(gpu_.index, arena.allocate(DType::kU8, {arena_bytes_}).data, poison.data(),
                   arena_bytes_);
     arena.reset();
+  }
+
+  void poison(const Tensor& tensor) override {
+    if (tensor.device.kind == DeviceKind::kCpu) return TestDevice::poison(tensor);
+    const std::vector<std::byte> poison(static_cast<size_t>(tensor.bytes()), std::byte{0xff});
+    backend_.copy(gpu_.index, tensor.data, poison.data(), tensor.bytes());
   }
 
   Tensor upload(const std::vector<float>& values, DType dtype, int64_t rows, int64_t gap) override {

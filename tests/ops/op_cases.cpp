@@ -4,29 +4,13 @@
 #include <numeric>
 
 #include "kernels/reference/reference.h"
+#include "ops/op_case_tools.h"
 
 namespace millrace {
 namespace {
 
 using cpu::Random;
 using Lengths = std::vector<int64_t>;
-
-// `reference` gives the expected values; it is slow, and not asked where nothing is compared.
-template <typename Reference>
-OpError compare(TestDevice& device, const Tensor& out, const Reference& reference) {
-  OpError error{.result = out.dtype, .hidden = device.ops().precision().hidden};
-  if (!device.compares()) return error;
-  const std::vector<double> expected = reference();
-  EXPECT_EQ(static_cast<size_t>(out.numel()), expected.size()) << to_string(out);
-  const std::vector<float> values = device.download(out);
-  error.value =
-      reference::max_row_error(values.data(), out.columns(), expected, out.rows(), out.columns());
-  return error;
-}
-
-Tensor host_tensor(std::vector<float>& values, const Shape& shape) {
-  return Tensor::contiguous(values.data(), DType::kF32, shape);
-}
 
 Batch random_batch(Random& random, const Lengths& lengths, int64_t vocab, int64_t types) {
   Batch batch;
@@ -42,12 +26,6 @@ Batch random_batch(Random& random, const Lengths& lengths, int64_t vocab, int64_
   return batch;
 }
 
-// Values as the device holds them: rounded to the dtype of its rows.
-std::vector<float> normal(TestDevice& device, Random& random, int64_t count, float deviation = 1.0f,
-                          float mean = 0.0f) {
-  return rounded(random.normal(count, deviation, mean), device.ops().precision().hidden);
-}
-
 // A norm with its values on the host and on the device.
 struct TestNorm {
   TestNorm(TestDevice& device, Random& random, int64_t width)
@@ -60,11 +38,6 @@ struct TestNorm {
   std::vector<float> gamma, beta;
   LayerNorm placed;
 };
-
-// The format of a consumer whose input is of `dtype`.
-ActivationFormat format_of(DType dtype) {
-  return {.dtype = dtype};
-}
 
 // --- the ops -------------------------------------------------------------------------------------
 
@@ -234,12 +207,6 @@ std::string text_of(const Lengths& lengths) {
   return text;
 }
 
-template <typename Run, typename... Sizes>
-OpCase make_case(std::string name, Run run, Sizes... sizes) {
-  return {.name = std::move(name),
-          .run = [=](TestDevice& device, Random& random) { return run(device, random, sizes...); }};
-}
-
 }  // namespace
 
 double bound_of(const OpError& error) {
@@ -310,6 +277,8 @@ std::vector<OpCase> test_cases() {
             lengths, width, int64_t{7}, mode, expected);
     }
   }
+  const std::vector<OpCase> more = decoder_row_cases();
+  all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 
@@ -335,6 +304,8 @@ std::vector<OpCase> bench_cases(int64_t num_tokens) {
   add(fmt::format("pool_mean_{}x512_x768", t / 512), run_pool, lengths, int64_t{768}, int64_t{0},
       PoolingMode::kMean, reference::Pooling::kMean);
   add(fmt::format("normalize_rows_{}x384", t), run_normalize_rows, t, int64_t{384}, int64_t{0});
+  const std::vector<OpCase> more = decoder_row_bench_cases(t);
+  all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 

@@ -26,7 +26,11 @@ struct OpCase {
 // Sizes that fill no tile evenly.
 std::vector<OpCase> test_cases();
 
-// Sizes of BERT-base, in steps of so many tokens: a multiple of 512.
+// Those of the row-wise ops of decoders, which the two lists above and below contain.
+std::vector<OpCase> decoder_row_cases();
+std::vector<OpCase> decoder_row_bench_cases(int64_t num_tokens);
+
+// Sizes of BERT-base and of decoders, in steps of so many tokens: a multiple of 512.
 std::vector<OpCase> bench_cases(int64_t num_tokens);
 
 }  // namespace millrace

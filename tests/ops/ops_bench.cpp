@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "ops/op_cases.h"
+#include "ops/paged_bench.h"
 
 namespace millrace {
 namespace {
@@ -31,7 +32,7 @@ double product_rate(const Backend& backend, TestDevice& device, int64_t size) {
 // Microseconds by the name of a case, "{backend} {case}", of a library on the same device.
 using LibraryTimes = json::object;
 
-void bench(const Backend& backend, const LibraryTimes& library) {
+void bench(const Backend& backend, const LibraryTimes& library, bool paged_only) {
   const bool gpu = tests_a_gpu();
   const int64_t num_tokens = gpu ? 16384 : 2048;
   const TestSizes sizes = {
@@ -45,6 +46,10 @@ void bench(const Backend& backend, const LibraryTimes& library) {
   const double product = product_rate(backend, *make(), gpu ? 8192 : 1024);
   fmt::print("{}: copies {:.0f} GB/s, products {:.2f} TFLOP/s\n", backend.name, copy / 1e9,
              product / 1e12);
+  if (paged_only) {
+    bench_paged_attention(make, copy, product);
+    return;
+  }
   fmt::print("| {:<34} | {:>9} | {:>7} | {:>7} | {:>10} | {:>9} |\n", "op", "us", "GB/s", "TFLOP/s",
              "of ceiling", "x library");
   for (const OpCase& op : bench_cases(num_tokens)) {
@@ -62,15 +67,19 @@ void bench(const Backend& backend, const LibraryTimes& library) {
                theirs ? fmt::format("{:.2f}", theirs->to_number<double>() / (seconds * 1e6)) : "");
     std::cout.flush();
   }
+  if (gpu) bench_paged_attention(make, copy, product);
 }
 
-// test_ops --bench [BACKEND] [TIMES.json]
+// test_ops --bench [BACKEND] [TIMES.json] [paged]: that alone, on a GPU
 int run_bench(const std::vector<std::string>& arguments) {
   LibraryTimes library;
   std::string wanted;
+  bool paged_only = false;
   for (const std::string& argument : arguments) {
     if (argument.ends_with(".json")) {
       library = json::parse_file(argument).as_object();
+    } else if (argument == "paged") {
+      paged_only = true;
     } else {
       wanted = argument;
     }
@@ -79,7 +88,7 @@ int run_bench(const std::vector<std::string>& arguments) {
   for (const Backend& backend : all_backends()) {
     if (!wanted.empty() && backend.name != wanted) continue;
     found = true;
-    bench(backend, library);
+    bench(backend, library, paged_only && tests_a_gpu());
   }
   if (!found) fmt::print(stderr, "there is no backend {}\n", wanted);
   return found ? 0 : 2;

@@ -88,4 +88,86 @@ struct ActivateArgs {
   int width = 0;
 };
 
+// --- decoders ------------------------------------------------------------------------------------
+
+// Query rows of one sequence that a block works on together, and the keys that it takes. The rows
+// are packed: row r is query head r % group of the heads that share keys, of token r / group.
+// Without rows it fills up a grid.
+struct PagedTile {
+  int row_begin = 0;
+  int row_end = 0;
+  int token = 0;      // row of the step that holds the sequence's first token
+  int position = 0;   // of that token
+  int key_begin = 0;  // a multiple of the kernel's keys per step
+  int key_end = 0;
+  int table = 0;       // where the sequence's block table begins among the step's numbers
+  int split = 0;       // which part of the keys this is
+  int num_splits = 1;  // 1: the tile takes all keys
+  int partial = 0;     // slot of the first part's sums
+};
+
+// Causal attention over keys and values in blocks, [block][kv head][position][head_dim].
+struct PagedAttentionArgs {
+  Rows qkv;  // [tokens, *]: queries come first, head by head
+  Rows out;  // [tokens, num_kv_heads * group * head_dim]
+  const void* keys = nullptr;
+  const void* values = nullptr;
+  const PagedTile* tiles = nullptr;  // [number of blocks / num_kv_heads]
+  const int* numbers = nullptr;      // of the step: block tables lie in them
+  float* partials = nullptr;       // [slots, num_kv_heads, rows of a tile, head_dim of the kernel]
+  float* partial_stats = nullptr;  // [slots, num_kv_heads, rows of a tile, 2]: maximum and sum
+  unsigned* arrivals = nullptr;    // [slots, num_kv_heads]: zero between launches
+  unsigned long long block_magic = 0;  // 2^32 / block_size + 1: positions divide by it
+  int num_kv_heads = 0;
+  int group = 0;       // query heads of a kv head
+  int head_dim = 0;    // at most the kernel's
+  int block_size = 0;  // a multiple of 16
+  int window = 0;      // keys that a query sees, its own included; 0: all before it
+  float scale = 0;     // of the scores; with a soft cap c: times 2 log2(e) / c, else times log2(e)
+  float soft_cap = 0;  // c log2(e), or 0: none
+};
+
+// RMS(x) = x / sqrt(mean(x^2) + eps) * (gamma + offset); no gamma: nothing is normalised.
+struct RmsArgs {
+  const void* gamma = nullptr;
+  float offset = 0;
+  float eps = 0;
+};
+
+// Normalises and rotates queries, in place, and keys; writes keys and values to their slots.
+struct RopeWriteArgs {
+  Rows qkv;                    // [tokens, (num_heads + 2 * num_kv_heads) * head_dim]
+  Rows angles;                 // [tokens, rotary_dim] float: cosines, then sines
+  const int* slots = nullptr;  // [tokens]: block * block_size + offset; negative: none
+  void* keys = nullptr;        // as PagedAttentionArgs
+  void* values = nullptr;
+  RmsArgs q_norm;
+  RmsArgs k_norm;
+  int tokens = 0;
+  int num_heads = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;
+  int rotary_dim = 0;
+  int interleaved = 0;  // pairs are neighbours, else elements of the two halves
+  int block_size = 0;
+};
+
+// One side of one layer of a cache: blocks on the device, and on the host.
+struct KvSide {
+  void* device = nullptr;
+  void* host = nullptr;
+  long long block_bytes = 0;  // a multiple of 16
+};
+
+// Copies blocks of several sides; no block that one copy writes is read or written by another.
+struct CopyBlocksArgs {
+  static constexpr int kMaxCopies = 128;
+
+  const KvSide* sides = nullptr;  // [gridDim.y]
+  int from[kMaxCopies] = {};      // [gridDim.x]
+  int to[kMaxCopies] = {};
+  int from_host = 0;
+  int to_host = 0;
+};
+
 }  // namespace millrace::cuda

@@ -4,6 +4,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/cuda/decoder_row_choice.h"
+#include "kernels/cuda/paged_attention_choice.h"
+#include "kernels/cuda/sampling_choice.h"
 
 namespace millrace::cuda {
 
@@ -129,6 +132,10 @@ std::vector<KernelInstance> all_kernels(DType type, Arch arch) {
   }
   add(pool_kernel(type, 1, 1).instance);
   add(normalize_kernel(1).instance);
+  for (const KernelInstance& instance : decoder_row_kernels(type)) add(instance);
+  for (const KernelInstance& instance : all_paged_kernels(type, arch)) add(instance);
+  add(sample_kernel(1, 1).instance);
+  add(greedy_kernel(1, 1).instance);
   return all;
 }
 

@@ -88,6 +88,25 @@ __device__ inline void store_vector(T* p, const float (&x)[8]) {
                                             pack<T>(x[4], x[5]), pack<T>(x[6], x[7]));
 }
 
+// 16 bytes as they lie in memory, for loads that are used later, and the numbers in them.
+template <class T>
+__device__ inline uint4 load_raw(const T* p) {
+  return *reinterpret_cast<const uint4*>(p);
+}
+template <class T>
+__device__ inline void unpack(uint4 v, float (&x)[kVector<T>]) {
+  const unsigned words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (sizeof(T) == 4) {
+      x[i] = __uint_as_float(words[i]);
+    } else {
+      x[2 * i] = to_float(T{static_cast<unsigned short>(words[i])});
+      x[2 * i + 1] = to_float(T{static_cast<unsigned short>(words[i] >> 16)});
+    }
+  }
+}
+
 // The same for `count` elements at any address; what lies past them reads as zero.
 template <class T>
 __device__ inline void load_part(const T* p, int count, float (&x)[kVector<T>]) {

@@ -139,10 +139,10 @@ void CpuOps::run_act_and_mul(const Tensor& gate_up, ActivationFunction f, const 
                     .out_dtype = out.dtype});
 }
 
-void CpuOps::run_gather_rows(const Tensor& x, const std::vector<int32_t>& rows, const Tensor& out) {
+void CpuOps::run_gather_logits_rows(const Tensor& x, const Batch& batch, const Tensor& out) {
   const auto width = static_cast<size_t>(x.columns() * size_of(x.dtype));
   auto* to = static_cast<std::byte*>(out.data);
-  for (const int32_t row : rows) {
+  for (const int32_t row : batch.logits_rows) {
     std::memcpy(to, static_cast<std::byte*>(x.data) + row * x.row_stride * size_of(x.dtype), width);
     to += out.row_stride * size_of(out.dtype);
   }

@@ -52,8 +52,7 @@ class CpuOps : public Ops {
   void run_add_rms_norm(const HiddenStates& hidden, const Activation& delta, const ResidualAdd& add,
                         const RmsNorm& norm) override;
   void run_act_and_mul(const Tensor& gate_up, ActivationFunction f, const Tensor& out) override;
-  void run_gather_rows(const Tensor& x, const std::vector<int32_t>& rows,
-                       const Tensor& out) override;
+  void run_gather_logits_rows(const Tensor& x, const Batch& batch, const Tensor& out) override;
   void run_scale_and_cap(const Tensor& out, float scale, float soft_cap) override;
 
   void run_copy_kv_blocks(std::span<const KvCopy> copies) override;

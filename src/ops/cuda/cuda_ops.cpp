@@ -75,19 +75,26 @@ CudaOps::CudaOps(std::unique_ptr<GpuContext> context, const CudaOpsOptions& opti
       most_recorded_{.num_tokens = options.enforce_eager
                                        ? 0
                                        : std::min(options.max_num_tokens, kMaxRecordedTokens),
-                     .num_sequences = options.max_num_sequences},
+                     .num_sequences = options.max_num_sequences,
+                     .num_logits_rows = options.max_logits_rows},
+      max_seq_len_(options.max_seq_len),
+      max_sampled_rows_(options.max_logits_rows),
       kernels_(*context_, options.kernels),
       arena_memory_(std::move(arena)),
       weight_memory_(std::move(weights)),
       weights_(weight_memory_.data(), weight_memory_.bytes(), device()),
       gemm_(*context_, options.deterministic),
-      steps_(*context_, options.max_num_tokens, options.max_num_sequences,
-             options.max_result_bytes),
+      steps_(*context_, {.max_num_tokens = options.max_num_tokens,
+                         .max_num_sequences = options.max_num_sequences,
+                         .max_logits_rows = options.max_logits_rows,
+                         .max_result_bytes = options.max_result_bytes}),
+      sampling_(*context_),
       loader_(*context_, kernels_) {}
 
 CudaOps::~CudaOps() {
   context_->make_current();
   context_->driver().stream_synchronize(context_->stream());
+  kv_cache_ = {};  // its memory must not outlive the context
 }
 
 // --- parameters ----------------------------------------------------------------------------------
@@ -145,8 +152,8 @@ void CudaOps::begin_step(const Batch& batch) {
 
 Step CudaOps::run_step(const Batch& batch, int variant, const Forward& forward) {
   StepRows rows;
-  if (batch.num_tokens() <= most_recorded_.num_tokens) {
-    rows = run_recorded(batch, variant, forward);
+  if (const auto size = size_to_record(batch)) {
+    rows = run_recorded(batch, *size, variant, forward);
   } else {
     begin_step(batch);
     rows = forward(batch);
@@ -156,27 +163,40 @@ Step CudaOps::run_step(const Batch& batch, int variant, const Forward& forward) 
   };
   send(rows.sequences, batch.num_sequences());
   send(rows.tokens, batch.num_tokens());
+  if (rows.logits)
+    rows.logits = rows.logits->slice_rows(0, static_cast<int64_t>(batch.logits_rows.size()));
   ++num_steps_;
   return {.number = steps_.end(), .rows = rows};
 }
 
+std::optional<StepSize> CudaOps::size_to_record(const Batch& batch) const {
+  if (batch.num_tokens() > most_recorded_.num_tokens) return std::nullopt;
+  return batch.kv.empty()
+             ? recorded_size({batch.num_tokens(), batch.num_sequences()}, most_recorded_)
+             : recorded_decoder_size(batch, most_recorded_);
+}
+
 // The first step of a size finds out what its kernels ask for, and brings libraries to load what
 // they need; the second one is recorded.
-StepRows CudaOps::run_recorded(const Batch& batch, int variant, const Forward& forward) {
+StepRows CudaOps::run_recorded(const Batch& batch, const StepSize& size, int variant,
+                               const Forward& forward) {
   CHECK(loader_.is_finished(), "finish_loading() comes before a step");
   context_->make_current();
-  const StepSize size = recorded_size({batch.num_tokens(), batch.num_sequences()}, most_recorded_);
   padded_ = batch;
   padded_.pad(size.num_tokens, size.num_sequences);
+  padded_.logits_rows.resize(static_cast<size_t>(size.num_logits_rows), 0);
   batch_ = &padded_;
   Recording& known = recording_of(size, variant);
   arena().reset();
+  const bool was_run = known.rows.sequences || known.rows.tokens || known.rows.logits;
+  if (known.graph) check_replayed(known);
   steps_.begin_recorded(padded_, known.lists);
   if (known.graph) {
-    check_indices(padded_, known.tables);
     known.graph->replay();
-  } else if (known.rows.sequences || known.rows.tokens) {
+    arena().allocate(DType::kU8, {known.arena_bytes});  // what follows must not overwrite the rows
+  } else if (was_run) {
     known.graph.emplace(*context_, [&] { known.rows = forward(padded_); });
+    known.arena_bytes = arena().used();
     known.graph->replay();
   } else {
     known.rows = forward(padded_);
@@ -184,6 +204,22 @@ StepRows CudaOps::run_recorded(const Batch& batch, int variant, const Forward& f
     known.tables = tables_;
   }
   return known.rows;
+}
+
+// What the ops would have refused.
+void CudaOps::check_replayed(const Recording& known) const {
+  if (padded_.kv.empty()) {
+    check_indices(padded_, known.tables);
+    return;
+  }
+  if (known.tables.word.shape.rank() == 2)
+    check_token_ids(padded_, known.tables.word.rows(), num_sampled());
+  for (const int32_t row : padded_.logits_rows)
+    CHECK(row >= 0 && row < padded_.num_tokens(), "row {} of {}", row, padded_.num_tokens());
+  for (size_t group = 0; group < padded_.kv.size(); ++group) {
+    check_slots(padded_, group);
+    check_block_table(padded_, group);
+  }
 }
 
 CudaOps::Recording& CudaOps::recording_of(const StepSize& size, int variant) {
@@ -307,12 +343,6 @@ void CudaOps::run_pool(const Tensor& hidden, const Batch& batch, PoolingMode mod
 void CudaOps::run_normalize_rows(const Tensor& out) {
   launch(normalize_kernel(out.rows()),
          NormalizeArgs{.x = rows_of(out), .width = static_cast<int>(out.columns())});
-}
-
-void CudaOps::run_sample(const Tensor& /*logits*/, const SamplingBatch& /*batch*/,
-                         const SampledTokens& /*out*/) {
-  throw Error(ErrorCode::kUnsupported, "tokens are sampled on the CPU only, not on a GPU",
-              "serve with --device cpu");
 }
 
 }  // namespace millrace::cuda

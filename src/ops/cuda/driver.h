@@ -29,6 +29,7 @@ namespace millrace::cuda {
   X(copy, cuMemcpy, 12000)                                   \
   X(copy_to_device, cuMemcpyHtoDAsync, 12000)                \
   X(copy_to_host, cuMemcpyDtoHAsync, 12000)                  \
+  X(set_memory, cuMemsetD8Async, 12000)                      \
   X(stream_create, cuStreamCreate, 12000)                    \
   X(stream_destroy, cuStreamDestroy, 12000)                  \
   X(stream_synchronize, cuStreamSynchronize, 12000)          \

@@ -1,6 +1,7 @@
 // The cost of each op, from the shapes of its arguments, and what it launches on a GPU.
 #include "ops/trace/trace_ops.h"
 
+#include "kernels/cuda/sampling_choice.h"
 #include "ops/cuda_choice.h"
 
 namespace millrace {
@@ -116,10 +117,15 @@ void TraceOps::run_normalize_rows(const Tensor& out) {
 void TraceOps::run_sample(const Tensor& logits, const SamplingBatch& batch,
                           const SampledTokens& /*out*/) {
   const int64_t count = batch.num_rows() * logits.columns();
-  note({.name = "sample",
-        .description = fmt::format("{} of {}", batch.num_rows(), to_string(logits.shape)),
-        .flops = count,
-        .activation_bytes = count * size_of(logits.dtype)});
+  TracedOp& op =
+      note({.name = "sample",
+            .description = fmt::format("{} of {}", batch.num_rows(), to_string(logits.shape)),
+            .flops = count,
+            .activation_bytes = count * size_of(logits.dtype)});
+  if (arch_) {  // which rows go to which depends on their parameters
+    op.kernels = {cuda::sample_kernel(batch.num_rows(), logits.columns()),
+                  cuda::greedy_kernel(batch.num_rows(), logits.columns())};
+  }
 }
 
 TracedOp& TraceOps::note(TracedOp op) {
