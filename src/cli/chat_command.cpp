@@ -65,7 +65,6 @@ std::vector<std::string> serve_arguments(const ChatCommand& command) {
   add("--device", command.device);
   add("--dtype", command.dtype);
   add("--revision", command.revision);
-  add("--api-key", command.api_key);
   return arguments;
 }
 

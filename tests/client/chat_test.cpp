@@ -71,7 +71,9 @@ struct Talk {
 };
 
 TEST(Chat, KeepsTheConversation) {
-  ChatOptions options{.model = "m", .system = "be brief"};
+  ChatOptions options;
+  options.model = "m";
+  options.system = "be brief";
   options.sampling.temperature = 0.5;
   options.sampling.max_tokens = 9;
   Talk t(std::move(options));
@@ -163,7 +165,8 @@ TEST(Chat, TellsProblemsAsSentencesAndForgetsTheMessage) {
 
 TEST(Chat, ShowsAModelsControlsSpelledOutWhereItGoesToATerminal) {
   for (const bool safely : {true, false}) {
-    ChatOptions options{.show_safely = safely};
+    ChatOptions options;
+    options.show_safely = safely;
     Talk t(std::move(options));
     t.say("one", piece("a\x1b[31m") + piece("b") + kEnd);
     EXPECT_EQ(t.answers, safely ? "a^[[31mb\n" : "a\x1b[31mb\n");
