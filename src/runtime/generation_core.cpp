@@ -270,6 +270,7 @@ void GenerationCore::answer(Active& request, size_t choice, const SampledRows& s
                             size_t row) {
   const DecodeSequence& sequence = request.choices[choice];
   if (sequence.state == DecodeSequence::State::kFinished) return;
+  ++num_generated_;
   GenerationChunk chunk{.choice = choice,
                         .num_cached_tokens = request.num_cached_tokens,
                         .scheduled_at = request.scheduled_at};
@@ -373,10 +374,8 @@ void GenerationCore::send(Active& request, GenerationChunk chunk) {
 void GenerationCore::publish(const DecodeStep& step) {
   const size_t num_ended =
       std::erase_if(in_work_, [](const auto& request) { return request->is_finished(); });
-  uint64_t num_sampled = 0;
   int64_t num_prompt = 0;
   for (const DecodeItem& item : step.items) {
-    num_sampled += static_cast<uint64_t>(item.num_samples);
     num_prompt +=
         std::max<int64_t>(0, std::min(item.end, item.request->num_prompt_tokens()) - item.begin);
   }
@@ -384,7 +383,7 @@ void GenerationCore::publish(const DecodeStep& step) {
   stats_.num_requests -= num_ended;
   stats_.num_steps += step.empty() ? 0 : 1;
   stats_.num_prompt_tokens += static_cast<uint64_t>(num_prompt);
-  stats_.num_generated_tokens += num_sampled;
+  stats_.num_generated_tokens += std::exchange(num_generated_, 0);
   stats_.num_preemptions = scheduler_.num_preemptions();
   stats_.num_running = scheduler_.num_running();
   stats_.num_waiting = scheduler_.num_waiting();

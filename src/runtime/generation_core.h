@@ -19,7 +19,7 @@ struct GenerationStats {
   uint64_t num_steps = 0;
   uint64_t num_failed_steps = 0;
   uint64_t num_prompt_tokens = 0;     // computed; those found in the cache are not
-  uint64_t num_generated_tokens = 0;  // sampled
+  uint64_t num_generated_tokens = 0;  // given to requests
   uint64_t num_preemptions = 0;
   size_t num_requests = 0;  // submitted and not ended
   size_t num_running = 0;   // sequences with blocks
@@ -100,6 +100,7 @@ class GenerationCore {
   BlockManager blocks_;  // of the engine thread, as all below
   DecodeScheduler scheduler_;
   std::vector<std::shared_ptr<Active>> in_work_;
+  uint64_t num_generated_ = 0;     // tokens that were answered since stats_ were told
   std::vector<KvCopy> copies_;     // to be made before the next forward pass
   std::optional<Step> in_flight_;  // launched and sampled, and not committed
   std::thread thread_;

@@ -358,7 +358,7 @@ def test_a_client_that_does_not_read_is_cut_off(demo_server):
 
 
 def test_a_step_that_fails_is_told_and_hurts_nobody_else(monkeypatch):
-    monkeypatch.setenv("MILLRACE_FAIL", "step:at=40")
+    monkeypatch.setenv("MILLRACE_FAIL", "step:at=40,step:at=41,step:at=42")
     with harness.Server(DEMO) as running:
         monkeypatch.delenv("MILLRACE_FAIL")
         body = {"messages": VAGUE, "max_tokens": 60, "min_tokens": 60, "temperature": 1}
@@ -368,7 +368,7 @@ def test_a_step_that_fails_is_told_and_hurts_nobody_else(monkeypatch):
         assert error["type"] == "server_error" and error["message"]
         assert post(running, body).json()["usage"]["completion_tokens"] == 60
         assert idle(running)
-    monkeypatch.setenv("MILLRACE_FAIL", "step:at=40")
+    monkeypatch.setenv("MILLRACE_FAIL", "step:at=40,step:at=41,step:at=42")
     with harness.Server(DEMO) as running:
         reply = post(running, body)
         assert reply.status_code == 500 and reply.json()["error"]["type"] == "server_error"
