@@ -23,7 +23,8 @@ class CudaLibraryTest : public testing::Test {
   test::TempDir cache_;
 };
 
-TEST_F(CudaLibraryTest, EveryKernelCompilesWithoutSpills) {
+// Through the user's cache, which goes by the kernels' text: minutes the first time, a second later.
+TEST(CudaKernelsTest, EveryKernelCompilesWithoutSpills) {
   CudaBackend& backend = load_cuda_backend();
   for (const cuda::Arch arch : {cuda::Arch{80}, cuda::Arch{90, true}}) {
     for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {

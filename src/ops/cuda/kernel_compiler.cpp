@@ -89,7 +89,9 @@ CompiledKernel KernelCompiler::compile(const KernelInstance& instance, Arch arch
   const std::string instance_name = instance.name();
   check(api_.add_name(program, instance_name.c_str()), "nvrtcAddNameExpression");
   const std::string architecture = "--gpu-architecture=" + to_string(arch);
-  const char* options[] = {architecture.c_str(), "--std=c++20", "-default-device",
+  // Without NVRTC's own cache, which gives machine code without the assembler's report: ours keeps
+  // both.
+  const char* options[] = {architecture.c_str(), "--std=c++20", "-default-device", "--no-cache",
                            "--ptxas-options=-v"};
   const nvrtcResult result = api_.compile(program, std::size(options), options);
   size_t size = 0;
