@@ -23,7 +23,7 @@ class CudaLibraryTest : public testing::Test {
   test::TempDir cache_;
 };
 
-// Through the user's cache, which goes by the kernels' text: minutes the first time, a second later.
+// Through the user's cache, which goes by the kernels' text: minutes the first time, then a second.
 TEST(CudaKernelsTest, EveryKernelCompilesWithoutSpills) {
   CudaBackend& backend = load_cuda_backend();
   for (const cuda::Arch arch : {cuda::Arch{80}, cuda::Arch{90, true}}) {
