@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <array>
 
-#include "kernels/cuda/kernel_args.h"
+#include "ops/cuda/cuda_arguments.h"
 #include "ops/cuda/cuda_ops.h"
 
 namespace millrace::cuda {
@@ -29,15 +29,6 @@ void require_memory(const GpuContext& context, int64_t bytes) {
                           static_cast<double>(bytes) / kGiB, to_string(context.device()),
                           static_cast<double>(available) / kGiB),
               "lower kv_cache_free_gpu_mem_fraction or kv_cache_bytes, or free the GPU's memory");
-}
-
-RmsArgs rms_args(const RmsNorm* norm) {
-  if (!norm) return {};
-  return {.gamma = norm->weight.data, .offset = norm->offset, .eps = norm->eps};
-}
-
-Rows rows_of(const Tensor& tensor) {
-  return {.data = tensor.data, .stride = static_cast<int>(tensor.row_stride)};
 }
 
 // Whether a copy must wait for those that are already gathered: they may run in any order.

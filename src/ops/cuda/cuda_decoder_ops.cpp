@@ -3,22 +3,10 @@
 
 #include "kernels/cuda/decoder_row_args.h"
 #include "kernels/cuda/decoder_row_choice.h"
+#include "ops/cuda/cuda_arguments.h"
 #include "ops/cuda/cuda_ops.h"
 
 namespace millrace::cuda {
-
-namespace {
-
-Rows rows_of(const Tensor& tensor) {
-  return {.data = tensor.data, .stride = static_cast<int>(tensor.row_stride)};
-}
-
-RmsArgs rms_args(const RmsNorm* norm) {
-  if (!norm) return {};
-  return {.gamma = norm->weight.data, .offset = norm->offset, .eps = norm->eps};
-}
-
-}  // namespace
 
 Tensor CudaOps::place_table(const Tensor& host) {
   return place(host);

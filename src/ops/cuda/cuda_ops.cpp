@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/kernel_args.h"
+#include "ops/cuda/cuda_arguments.h"
 
 namespace millrace::cuda {
 
@@ -16,10 +16,6 @@ struct CudaPreparedWeight : PreparedWeight {
   Tensor bias;        // [out_features] of the hidden dtype; without values when there is none
   Tensor float_bias;  // the same in F32, for results in F32
 };
-
-Rows rows_of(const Tensor& tensor) {
-  return {.data = tensor.data, .stride = static_cast<int>(tensor.row_stride)};
-}
 
 NormArgs norm_args(const LayerNorm& norm) {
   return {.gamma = norm.weight.data, .beta = norm.bias.data, .eps = norm.eps};
