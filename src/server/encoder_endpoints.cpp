@@ -54,21 +54,11 @@ const std::vector<EncoderEndpoints::Entry>& EncoderEndpoints::table() {
 }
 
 std::vector<std::string> EncoderEndpoints::paths() {
-  std::vector<std::string> paths;
-  for (const Entry& entry : table()) paths.emplace_back(entry.path);
-  return paths;
+  return paths_of(table());
 }
 
 std::vector<Route> EncoderEndpoints::routes() {
-  std::vector<Route> routes;
-  for (const Entry& entry : table()) {
-    routes.push_back({.method = "POST",
-                      .path = entry.path,
-                      .handler = [this, handler = entry.handler](
-                                     const ExchangePtr& exchange) { (this->*handler)(exchange); },
-                      .computes = entry.computes});
-  }
-  return routes;
+  return routes_of(table(), *this);
 }
 
 // The main route of this kind of model.

@@ -40,11 +40,7 @@ class EncoderEndpoints : public Endpoints {
   void require_time(int64_t num_tokens, Clock::time_point deadline) const;
 
  private:
-  struct Entry {
-    const char* path;
-    void (EncoderEndpoints::*handler)(const ExchangePtr& exchange);
-    bool computes = true;
-  };
+  using Entry = RouteEntry<EncoderEndpoints>;
   static const std::vector<Entry>& table();  // of POST routes
 
   void embeddings(const ExchangePtr& exchange);  // embed_routes.cpp

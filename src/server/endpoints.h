@@ -23,6 +23,35 @@ struct Route {
   bool computes = false;                            // waits in the engine's queue
 };
 
+// A POST route as a kind of endpoints lists it.
+template <class Kind>
+struct RouteEntry {
+  const char* path;
+  void (Kind::*handler)(const ExchangePtr& exchange);
+  bool computes = true;
+};
+
+template <class Kind>
+std::vector<std::string> paths_of(const std::vector<RouteEntry<Kind>>& table) {
+  std::vector<std::string> paths;
+  for (const RouteEntry<Kind>& entry : table) paths.emplace_back(entry.path);
+  return paths;
+}
+
+// Each with the handler of `kind`, which outlives them.
+template <class Kind>
+std::vector<Route> routes_of(const std::vector<RouteEntry<Kind>>& table, Kind& kind) {
+  std::vector<Route> routes;
+  for (const RouteEntry<Kind>& entry : table) {
+    routes.push_back({.method = "POST",
+                      .path = entry.path,
+                      .handler = [&kind, handler = entry.handler](
+                                     const ExchangePtr& exchange) { (kind.*handler)(exchange); },
+                      .computes = entry.computes});
+  }
+  return routes;
+}
+
 // The seam between what all models share (Service) and what each kind has of its own.
 class Endpoints {
  public:

@@ -90,21 +90,11 @@ const std::vector<GeneratorEndpoints::Entry>& GeneratorEndpoints::table() {
 }
 
 std::vector<std::string> GeneratorEndpoints::paths() {
-  std::vector<std::string> paths;
-  for (const Entry& entry : table()) paths.emplace_back(entry.path);
-  return paths;
+  return paths_of(table());
 }
 
 std::vector<Route> GeneratorEndpoints::routes() {
-  std::vector<Route> routes;
-  for (const Entry& entry : table()) {
-    routes.push_back({.method = "POST",
-                      .path = entry.path,
-                      .handler = [this, handler = entry.handler](
-                                     const ExchangePtr& exchange) { (this->*handler)(exchange); },
-                      .computes = entry.computes});
-  }
-  return routes;
+  return routes_of(table(), *this);
 }
 
 std::string GeneratorEndpoints::default_route() const {

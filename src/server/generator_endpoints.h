@@ -49,11 +49,7 @@ class GeneratorEndpoints : public Endpoints {
                       int64_t max_tokens);
 
  private:
-  struct Entry {
-    const char* path;
-    void (GeneratorEndpoints::*handler)(const ExchangePtr& exchange);
-    bool computes = true;
-  };
+  using Entry = RouteEntry<GeneratorEndpoints>;
   static const std::vector<Entry>& table();  // of POST routes
 
   void chat_completions(const ExchangePtr& exchange);  // generation_routes.cpp
