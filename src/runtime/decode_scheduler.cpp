@@ -186,6 +186,7 @@ void DecodeScheduler::preempt(Queue::iterator victim, DecodeStep& step) {
   for (auto item = step.items.begin(); item != step.items.end(); ++item) {
     if (item->request != request || item->choice != choice) continue;
     step.num_tokens -= item->end - item->begin;
+    step.num_prompt_logits -= item->logits_end - item->logits_begin;
     sequence.num_in_flight -= item->num_samples > 0 ? 1 : 0;
     step.items.erase(item);
     break;

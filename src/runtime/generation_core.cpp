@@ -249,8 +249,9 @@ void GenerationCore::commit(const Step& step, const SampledRows& sampled) {
     if (item.sequence().state == DecodeSequence::State::kFinished) continue;
     Active& request = active(item);
     size_t row = step.first_rows[i];
-    for (int64_t position = item.logits_begin; position < item.logits_end; ++position)
-      request.tell_prompt(sampled, row++);
+    for (int64_t position = item.logits_begin; position < item.logits_end; ++position, ++row) {
+      if (position >= request.num_prompt_logits) request.tell_prompt(sampled, row);
+    }
     const auto count = static_cast<size_t>(item.num_samples);
     const auto tokens = sampled.tokens.subspan(row, count);
     if (std::ranges::find(tokens, -1) != tokens.end()) {

@@ -404,7 +404,8 @@ class Load {
       std::vector<int>& told = told_[item.request.get()];
       told.resize(item.request->prompt.size());
       for (int64_t i = item.logits_begin; i < item.logits_end; ++i)
-        if (item.sequence().state != DecodeSequence::State::kFinished)
+        if (item.sequence().state != DecodeSequence::State::kFinished &&
+            i >= item.request->num_prompt_logits)
           ++told[static_cast<size_t>(i)];
       scheduler_->commit(item, sampled);
       for (size_t choice = 0; choice < item.request->choices.size(); ++choice) {
