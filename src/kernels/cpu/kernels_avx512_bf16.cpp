@@ -42,8 +42,8 @@ void bf16_tile(const uint16_t* a, int64_t lda, const uint16_t* panel, int64_t k,
   };
   int64_t i = 0;
   for (; i + 2 <= k; i += 2) {
-    Vec512::prefetch(panel + 16 * kWidth);
-    Vec512::prefetch(panel + 17 * kWidth);
+    Vec512::prefetch(panel + 64 * kWidth);
+    Vec512::prefetch(panel + 65 * kWidth);
     step(i, 4);
   }
   if (i < k) step(i, 2);
