@@ -27,6 +27,17 @@ void add_override(CLI::App& app, std::vector<Override>& overrides, const std::st
       help);
 }
 
+// One without a value, which turns the setting on.
+void add_switch(CLI::App& app, std::vector<Override>& overrides, const std::string& flag,
+                const std::string& setting, const std::string& help) {
+  app.add_flag_callback(
+      flag,
+      [&overrides, flag, setting] {
+        overrides.push_back({setting, "true", flag});
+      },
+      help);
+}
+
 void add_revision(CLI::App& app, std::vector<Override>& overrides) {
   add_override(app, overrides, "--revision", "trt_llm.build.checkpoint_repository.revision",
                "Of a repository: branch, tag, commit or refs/pr/N (main)");
@@ -125,18 +136,10 @@ int run_cli(int argc, char** argv) {
   add_override(serve_app, serve.overrides, "--device", "millrace.device", "auto, cpu or cuda[:n]");
   add_override(serve_app, serve.overrides, "--dtype", "millrace.dtype",
                "Compute in auto, fp32, fp16 or bf16");
-  serve_app.add_flag_callback(
-      "--deterministic",
-      [&serve] {
-        serve.overrides.push_back({"millrace.deterministic", "true", "--deterministic"});
-      },
-      "On a GPU: a result's bits do not depend on its batch");
-  serve_app.add_flag_callback(
-      "--enforce-eager",
-      [&serve] {
-        serve.overrides.push_back({"millrace.enforce_eager", "true", "--enforce-eager"});
-      },
-      "On a GPU: no CUDA graphs");
+  add_switch(serve_app, serve.overrides, "--deterministic", "millrace.deterministic",
+             "On a GPU: a result's bits do not depend on its batch");
+  add_switch(serve_app, serve.overrides, "--enforce-eager", "millrace.enforce_eager",
+             "On a GPU: no CUDA graphs");
   add_override(serve_app, serve.overrides, "--threads", "millrace.num_threads",
                "Compute threads (0: one per core)");
   add_limits(serve_app, serve.overrides);
@@ -147,13 +150,12 @@ int run_cli(int argc, char** argv) {
                "A key that requests must carry (also MILLRACE_API_KEY)");
   add_override(serve_app, serve.overrides, "--api-key-file", "millrace.api_key_file",
                "A file of such keys, one a line");
-  serve_app.add_flag_callback(
-      "--allow-unauthenticated",
-      [&serve] {
-        serve.overrides.push_back(
-            {"millrace.allow_unauthenticated", "true", "--allow-unauthenticated"});
-      },
-      "Listen beyond this machine without a key");
+  add_switch(serve_app, serve.overrides, "--allow-unauthenticated",
+             "millrace.allow_unauthenticated", "Listen beyond this machine without a key");
+  add_switch(serve_app, serve.overrides, "--strict-fields", "millrace.strict_fields",
+             "Refuse requests with fields that Millrace does not know");
+  add_switch(serve_app, serve.overrides, "--force-include-usage", "millrace.force_include_usage",
+             "End every stream with its usage");
   add_override(serve_app, serve.overrides, "--max-client-batch-size",
                "millrace.max_client_batch_size", "Inputs per request (128)");
   add_override(serve_app, serve.overrides, "--max-concurrent-requests",

@@ -332,6 +332,14 @@ const Field kFields[] = {
      .about = "Cut over-length input and say so in the reply, unless a request says otherwise; "
               "false makes it an error.",
      .store = [](C& c, const V& v) { c.runtime.truncate = v.boolean; }},
+    {.path = "millrace.strict_fields", .type = kBoolean, .fallback = "false",
+     .about = "Refuse a request with a field that Millrace does not know; false names such fields in the "
+              "reply's header x-ignored-fields.",
+     .store = [](C& c, const V& v) { c.runtime.strict_fields = v.boolean; }},
+    {.path = "millrace.force_include_usage", .type = kBoolean, .fallback = "false",
+     .about = "End every stream with its usage, as if its request had said stream_options.include_usage; "
+              "for gateways that count tokens.",
+     .store = [](C& c, const V& v) { c.runtime.force_include_usage = v.boolean; }},
     {.path = "millrace.drain_timeout_s", .type = kInteger, .min = 0, .max = 86400, .fallback = "30",
      .about = "Seconds that a stopping server waits for requests in flight.",
      .store = [](C& c, const V& v) { c.runtime.drain_timeout_s = static_cast<int>(v.integer); }},

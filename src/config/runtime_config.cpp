@@ -73,8 +73,11 @@ std::string to_string(const RuntimeConfig& config) {
              limits.max_connections, limits.max_body_bytes, limits.max_total_body_bytes,
              limits.max_header_bytes, limits.max_json_depth, limits.header_timeout_s,
              limits.body_timeout_s, limits.idle_timeout_s, limits.request_timeout_s) +
-         fmt::format("truncate: {}\ndrain_timeout_s: {}\nlog_format: {}\nlog_level: {}\n",
-                     config.truncate, config.drain_timeout_s, to_string(config.log_format),
+         fmt::format(
+             "truncate: {}\nstrict_fields: {}\nforce_include_usage: {}\ndrain_timeout_s: {}\n",
+             config.truncate, config.strict_fields, config.force_include_usage,
+             config.drain_timeout_s) +
+         fmt::format("log_format: {}\nlog_level: {}\n", to_string(config.log_format),
                      to_string(config.log_level));
 }
 

@@ -75,8 +75,10 @@ struct RuntimeConfig {
   GenerationSettings generation;
   AccessConfig access;
   ClientLimits limits;
-  bool truncate = true;      // over-length input is cut and told; false: it is an error
-  int drain_timeout_s = 30;  // s; how long SIGTERM waits for requests in flight
+  bool truncate = true;              // over-length input is cut and told; false: it is an error
+  bool strict_fields = false;        // an unknown field is an error; false: told in a header
+  bool force_include_usage = false;  // every stream ends with its usage
+  int drain_timeout_s = 30;          // s; how long SIGTERM waits for requests in flight
   LogFormat log_format = LogFormat::kAuto;
   LogLevel log_level = LogLevel::kInfo;
 

@@ -382,7 +382,12 @@ void GenerationCore::publish(const DecodeStep& step) {
   }
   const std::lock_guard lock(mutex_);
   stats_.num_requests -= num_ended;
-  stats_.num_steps += step.empty() ? 0 : 1;
+  if (!step.empty()) {
+    const auto bound = std::ranges::lower_bound(kStepSizeBounds, step.num_tokens);
+    ++stats_.step_sizes[static_cast<size_t>(bound - kStepSizeBounds.begin())];
+    ++stats_.num_steps;
+    stats_.num_step_tokens += static_cast<uint64_t>(step.num_tokens);
+  }
   stats_.num_prompt_tokens += static_cast<uint64_t>(num_prompt);
   stats_.num_generated_tokens += std::exchange(num_generated_, 0);
   stats_.num_preemptions = scheduler_.num_preemptions();

@@ -2,6 +2,7 @@
 #include "server/body_reader.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 
@@ -11,6 +12,23 @@ namespace {
 
 constexpr size_t kMaxParsedBytes = size_t{256} << 20;  // memory of one parsed body
 constexpr size_t kMaxIgnored = 16;                     // fields named in a header
+
+// Fields of the APIs that Millrace follows which change nothing here: no error, however strict.
+constexpr std::string_view kWithoutEffect[] = {
+    "early_stopping",
+    "length_penalty",
+    "metadata",
+    "moderation",
+    "parallel_tool_calls",
+    "prediction",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "spaces_between_special_tokens",
+    "store",
+    "user",
+    "verbosity",
+};
 
 json::value parse_body(std::string_view body, int max_depth) {
   if (body.empty()) refuse("the body is empty; send a JSON object", "");
@@ -157,6 +175,11 @@ std::vector<std::string> BodyReader::ignored() const {
     if (names.size() == kMaxIgnored) break;
     if (!member.value().is_null() && !asked_.contains(std::string_view(member.key())))
       names.push_back(header_safe(member.key()));
+  }
+  if (!limits_.strict) return names;
+  for (const std::string& name : names) {
+    if (std::ranges::find(kWithoutEffect, name) == std::end(kWithoutEffect))
+      refuse(fmt::format("{}{} is not a field of this request", prefix_, name), prefix_ + name);
   }
   return names;
 }

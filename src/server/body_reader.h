@@ -19,6 +19,7 @@ struct BodyLimits {
   int max_depth = 32;       // nested arrays and objects
   size_t max_inputs = 128;  // entries of a batch
   int64_t vocab_size = 0;   // token ids are below it
+  bool strict = false;      // a field that nobody asks for is an error
 };
 
 // A field that is null counts as absent. Every read throws RequestError.
@@ -41,7 +42,8 @@ class BodyReader {
   // From now on fields are those of the object `name`, when there is one.
   void enter(std::string_view name);
 
-  // The fields that nobody asked for, fit for a header; at most a few.
+  // To be called when all has been read: the fields that nobody asked for, fit for a header; at
+  // most a few. kInvalid where the limits are strict and there is one.
   std::vector<std::string> ignored() const;
 
   const BodyLimits& limits() const { return limits_; }

@@ -24,6 +24,7 @@ const Buckets kVllmToken = {.01, .025, .05, .075, .1,  .15, .2, .3, .4, .5,
 const Buckets kVllmRequest = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                               30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
 const Buckets kChoices = {1, 2, 5, 10, 20};
+const Buckets kStepTokens(kStepSizeBounds.begin(), kStepSizeBounds.end());
 
 // 1, 2, 5, 10, 20, 50, ... up to `max`.
 Buckets one_two_five(int64_t max) {
@@ -56,6 +57,10 @@ struct Pair {
   void observe(double value) {
     ours.Observe(value);
     vllm.Observe(value);
+  }
+  void observe(const std::vector<double>& counts, double sum) {
+    ours.ObserveMultiple(counts, sum);
+    vllm.ObserveMultiple(counts, sum);
   }
 };
 
@@ -123,6 +128,8 @@ struct GenerationMetrics::Families : MetricsRegistry {
       counters("millrace_request_failures_total", "Requests that were refused, or failed");
 
   prometheus::Counter& steps = counter("millrace_steps_total", "Forward passes");
+  Pair step_tokens = pair("step_tokens", "iteration_tokens_total", "Tokens of a forward pass",
+                          kStepTokens, kStepTokens);
   prometheus::Counter& failed_steps =
       counter("millrace_failed_steps_total", "Forward passes that failed");
   prometheus::Counter& computed_tokens =
@@ -215,6 +222,13 @@ std::string GenerationMetrics::scrape(const GenerationStats& now) {
   };
   GenerationStats& seen = families.seen;
   follow(now.num_steps, seen.num_steps, {&families.steps});
+  std::vector<double> num_steps;
+  for (size_t i = 0; i < now.step_sizes.size(); ++i)
+    num_steps.push_back(static_cast<double>(now.step_sizes[i] - seen.step_sizes[i]));
+  families.step_tokens.observe(num_steps,
+                               static_cast<double>(now.num_step_tokens - seen.num_step_tokens));
+  seen.step_sizes = now.step_sizes;
+  seen.num_step_tokens = now.num_step_tokens;
   follow(now.num_failed_steps, seen.num_failed_steps, {&families.failed_steps});
   follow(now.num_prompt_tokens, seen.num_prompt_tokens, {&families.computed_tokens});
   follow(now.num_generated_tokens, seen.num_generated_tokens,

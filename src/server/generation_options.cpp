@@ -201,6 +201,7 @@ GenerationOptions read_generation_options(BodyReader& body, const GenerationLimi
   std::ranges::move(read_texts(body, "bad"), std::back_inserter(options.bad_words));
   options.stream = body.boolean("stream").value_or(false);
   read_stream_options(body, options);
+  options.include_usage |= options.stream && limits.force_include_usage;
   options.skip_special_tokens = body.boolean("skip_special_tokens").value_or(true);
   options.echo = body.boolean("echo").value_or(false);
   options.return_token_ids = body.boolean("return_token_ids").value_or(false);

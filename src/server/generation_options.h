@@ -50,6 +50,7 @@ struct GenerationOptions {
 struct GenerationLimits {
   BodyLimits body;
   SamplingLimits sampling;
+  bool force_include_usage = false;  // every stream ends with its usage
 };
 
 // Reads all fields that both routes have, and refuses those that are not supported yet. Throws

@@ -54,7 +54,8 @@ bool fits_header(std::string_view id) {
 
 GenerationLimits GeneratorEndpoints::generation_limits() const {
   const int64_t vocab_size = service_.model().config.vocab_size;
-  GenerationLimits limits{.body = service_.body_limits()};
+  GenerationLimits limits{.body = service_.body_limits(),
+                          .force_include_usage = service_.config().force_include_usage};
   limits.sampling.vocab_size = vocab_size;
   return limits;
 }

@@ -186,7 +186,8 @@ http::Response Service::refuse(int status, std::string_view message,
 BodyLimits Service::body_limits() const {
   return {.max_depth = config_.limits.max_json_depth,
           .max_inputs = static_cast<size_t>(config_.limits.max_client_batch_size),
-          .vocab_size = model_->config.vocab_size};
+          .vocab_size = model_->config.vocab_size,
+          .strict = config_.strict_fields};
 }
 
 void Service::require_room(const http::Request& request) const {

@@ -254,6 +254,32 @@ TEST(ChatRequest, WhatHasNoEffectIsNamed) {
                                     "parallel_tool_calls", "unknown", "also?unknown"));
 }
 
+TEST(ChatRequest, StrictLimitsRefuseWhatNobodyKnows) {
+  GenerationLimits strict = kLimits;
+  strict.body.strict = true;
+  const auto refuses = [&](const std::string& fields) {
+    return refused([&] {
+      parse_chat_completion_request("{" + std::string(kHello) + "," + fields + "}", strict, {}, {});
+    });
+  };
+  EXPECT_EQ(refuses(R"("user":"u","metadata":{},"store":true,"parallel_tool_calls":true)"), "ok");
+  EXPECT_EQ(refuses(R"("user":"u","unknown":1)"), "unknown");
+  EXPECT_EQ(refuses(R"("unknown":null)"), "ok");
+}
+
+TEST(ChatRequest, StreamsMayHaveToTellTheirUsage) {
+  GenerationLimits limits = kLimits;
+  limits.force_include_usage = true;
+  const auto tells_usage = [&](const std::string& fields) {
+    return parse_chat_completion_request("{" + std::string(kHello) + "," + fields + "}", limits, {},
+                                         {})
+        .options.include_usage;
+  };
+  EXPECT_TRUE(tells_usage(R"("stream":true)"));
+  EXPECT_TRUE(tells_usage(R"("stream":true,"stream_options":{"include_usage":false})"));
+  EXPECT_FALSE(tells_usage(R"("stream":false)"));
+}
+
 TEST(ChatRequest, PrioritiesOfServiceTiers) {
   EXPECT_EQ(chat(R"("service_tier":"priority")").options.priority, -1);
   EXPECT_EQ(chat(R"("service_tier":"auto")").options.priority, 0);
