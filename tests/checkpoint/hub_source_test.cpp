@@ -152,6 +152,10 @@ TEST_F(HubSourceTest, WhatArrivedBeforeAFailureIsKept) {
   hub.cdn_override = [&](const Asked& asked) -> std::optional<WebAnswer> {
     const size_t begin = std::stoul(asked.header("Range").substr(6));
     if (begin < 9000) return std::nullopt;
+    // A failure ends what the other connections are at, so it waits for them.
+    std::error_code none_yet;
+    for (int i = 0; i < 5000 && fs::file_size(incomplete(), none_yet) != 9000; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return WebAnswer{.status = 500};
   };
   EXPECT_THAT(error_of([&] { source().fetch({}); }).what(), HasSubstr("status 500"));
