@@ -38,9 +38,9 @@ struct DecodeItem {
   int64_t begin = 0;
   int64_t end = 0;
   int64_t num_samples = 0;  // tokens to draw from its last logits: one for each choice that begins
-  // Positions of the prompt whose logits are wanted: each tells of the token behind it. Those before
-  // the request's num_prompt_logits at the time of the commit have been told of: a sequence that was
-  // preempted may compute them again.
+  // Positions of the prompt whose logits are wanted: each tells of the token behind it. Those
+  // before the request's num_prompt_logits at the time of the commit have been told of: a sequence
+  // that was preempted may compute them again.
   int64_t logits_begin = 0;
   int64_t logits_end = 0;
   uint32_t num_preemptions = 0;  // of the sequence when it was scheduled
