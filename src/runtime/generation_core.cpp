@@ -383,8 +383,8 @@ void GenerationCore::publish(const DecodeStep& step) {
   const std::lock_guard lock(mutex_);
   stats_.num_requests -= num_ended;
   if (!step.empty()) {
-    const auto bound = std::ranges::lower_bound(kStepSizeBounds, step.num_tokens);
-    ++stats_.step_sizes[static_cast<size_t>(bound - kStepSizeBounds.begin())];
+    const auto bound = std::ranges::lower_bound(kStepTokenBounds, step.num_tokens);
+    ++stats_.steps_by_tokens[static_cast<size_t>(bound - kStepTokenBounds.begin())];
     ++stats_.num_steps;
     stats_.num_step_tokens += static_cast<uint64_t>(step.num_tokens);
   }

@@ -16,15 +16,15 @@
 namespace millrace {
 
 // Steps are counted by their tokens, up to each of these (vLLM's buckets), or more.
-inline constexpr std::array<int64_t, 13> kStepSizeBounds = {1,   8,    16,   32,   64,   128,  256,
-                                                            512, 1024, 2048, 4096, 8192, 16384};
+inline constexpr std::array<int64_t, 13> kStepTokenBounds = {1,   8,    16,   32,   64,   128,  256,
+                                                             512, 1024, 2048, 4096, 8192, 16384};
 
 // What the engine has done and is doing; a snapshot.
 struct GenerationStats {
   uint64_t num_steps = 0;
   uint64_t num_failed_steps = 0;
-  uint64_t num_step_tokens = 0;                                   // of all steps
-  std::array<uint64_t, kStepSizeBounds.size() + 1> step_sizes{};  // steps by their tokens
+  uint64_t num_step_tokens = 0;                                         // of all steps
+  std::array<uint64_t, kStepTokenBounds.size() + 1> steps_by_tokens{};  // steps by their tokens
   uint64_t num_prompt_tokens = 0;     // computed; those found in the cache are not
   uint64_t num_generated_tokens = 0;  // given to requests
   uint64_t num_preemptions = 0;

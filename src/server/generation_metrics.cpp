@@ -24,7 +24,7 @@ const Buckets kVllmToken = {.01, .025, .05, .075, .1,  .15, .2, .3, .4, .5,
 const Buckets kVllmRequest = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                               30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
 const Buckets kChoices = {1, 2, 5, 10, 20};
-const Buckets kStepTokens(kStepSizeBounds.begin(), kStepSizeBounds.end());
+const Buckets kStepTokens(kStepTokenBounds.begin(), kStepTokenBounds.end());
 
 // 1, 2, 5, 10, 20, 50, ... up to `max`.
 Buckets one_two_five(int64_t max) {
@@ -223,11 +223,11 @@ std::string GenerationMetrics::scrape(const GenerationStats& now) {
   GenerationStats& seen = families.seen;
   follow(now.num_steps, seen.num_steps, {&families.steps});
   std::vector<double> num_steps;
-  for (size_t i = 0; i < now.step_sizes.size(); ++i)
-    num_steps.push_back(static_cast<double>(now.step_sizes[i] - seen.step_sizes[i]));
+  for (size_t i = 0; i < now.steps_by_tokens.size(); ++i)
+    num_steps.push_back(static_cast<double>(now.steps_by_tokens[i] - seen.steps_by_tokens[i]));
   families.step_tokens.observe(num_steps,
                                static_cast<double>(now.num_step_tokens - seen.num_step_tokens));
-  seen.step_sizes = now.step_sizes;
+  seen.steps_by_tokens = now.steps_by_tokens;
   seen.num_step_tokens = now.num_step_tokens;
   follow(now.num_failed_steps, seen.num_failed_steps, {&families.failed_steps});
   follow(now.num_prompt_tokens, seen.num_prompt_tokens, {&families.computed_tokens});

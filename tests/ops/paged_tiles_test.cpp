@@ -1,5 +1,6 @@
 // Tiles of paged attention: every row once, with the keys that it sees, in parts of even size.
 #include "ops/paged_tiles.h"
+#include "support/rounds.h"
 
 #include <gtest/gtest.h>
 
@@ -81,7 +82,7 @@ void expect_covered(const Batch& batch, const std::vector<PagedLaunch>& all, int
 
 TEST(PagedTiles, CoverEveryRowWithTheKeysThatItSees) {
   std::mt19937 random(std::random_device{}());
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < test::rounds(300); ++round) {
     Batch batch = batch_of(random_sequences(random));
     if (round % 3 == 0) batch.pad(batch.num_tokens() + 5, batch.num_sequences() + 3);
     for (const auto& [heads, kv_heads] :

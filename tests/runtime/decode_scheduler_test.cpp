@@ -12,6 +12,7 @@
 
 #include "kernels/kernel_test.h"
 #include "support/errors.h"
+#include "support/rounds.h"
 
 namespace millrace {
 namespace {
@@ -462,7 +463,7 @@ TEST_P(DecodeSchedulerLoad, EveryRequestEndsWithItsOwnTokens) {
   cpu::Random random;
   SCOPED_TRACE("MILLRACE_TEST_SEED=" + std::to_string(random.seed()));
   uint64_t num_preemptions = 0;
-  for (int i = 0; i < 200 && !HasFailure(); ++i) {
+  for (int i = 0; i < test::rounds(200) && !HasFailure(); ++i) {
     Load load(random, GetParam());
     load.run(100);
     num_preemptions += load.num_preemptions();

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "runtime/generation_core.h"
 #include "runtime/loaded_model.h"
+#include "support/rounds.h"
 
 namespace millrace {
 namespace {
@@ -114,7 +115,7 @@ TEST_P(SamplingGolden, GreedyTokensUnderPenaltiesBansAndBiases) {
 }
 
 TEST_P(SamplingGolden, DrawnTokensHaveTheProbabilitiesThatTheyShould) {
-  constexpr int kRequests = 24, kChoices = 8;
+  constexpr int kRequests = test::rounds(24), kChoices = 8;
   for (const json::value& one : expected_.at("drawn").as_array()) {
     SamplingParams params = params_of(one.at("asked").as_object());
     params.max_tokens = 1;

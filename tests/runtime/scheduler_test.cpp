@@ -10,6 +10,7 @@
 #include <string>
 
 #include "kernels/kernel_test.h"
+#include "support/rounds.h"
 
 namespace millrace {
 namespace {
@@ -326,7 +327,7 @@ class Account {
 };
 
 TEST(SchedulerTest, KeepsItsPromisesUnderRandomLoad) {
-  constexpr int kLives = 100;
+  constexpr int kLives = test::rounds(100);
   constexpr int kStepsOfALife = 1'100;
   cpu::Random random;
   SCOPED_TRACE("MILLRACE_TEST_SEED=" + std::to_string(random.seed()));
