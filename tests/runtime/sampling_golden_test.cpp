@@ -63,7 +63,7 @@ SamplingParams params_of(const json::object& asked) {
 class SamplingGolden : public testing::TestWithParam<int64_t> {
  protected:
   SamplingGolden() {
-    LoadOptions options{.device = Device{}, .num_threads = 2};
+    LoadOptions options{.device = Device{}, .num_threads = 1};
     options.build.max_seq_len = 512;
     options.build.max_batch_size = 8;
     options.build.max_num_tokens = 128;
