@@ -32,6 +32,9 @@ CASES = [
     ("models/a.cpp", "#include <cuda_runtime.h>\n", "CUDA headers"),
     ("server/a.cpp", '#include "millrace_bridge.h"\n', "bridge"),
     ("utils/a.cpp", "\n", "folder utils has no floor"),
+    ("base/a.h", "namespace a {\nstruct X {\n};\nstruct X;\n}  // namespace a\nnamespace b {\nstruct X {\n};\n}  // namespace b\n", None),
+    ("base/a.h", "namespace a {\nstruct X::Impl {\n};\nnamespace {\nstruct X {};\n}  // namespace\nclass X : Y {\n", None),
+    ("base/a.h", "namespace a {\nstruct X {};\nnamespace b {\n}  // namespace b\nclass X : public Y,\n", "a.h:5: a::X is the name"),
     ("kernels/CMakeLists.txt", "millrace_library(kernels/cpu DEPS base\n  ops)\n", "kernels links ops"),
 ]
 

@@ -28,14 +28,14 @@ struct BenchEmbedCommand {
   bool check = false;
 };
 
-LoadOptions load_options(BenchEmbedCommand& command) {
+EncoderLoadOptions load_options(BenchEmbedCommand& command) {
   const auto route = load_route_from_path(command.route);
   if (!route || !command.route.starts_with('/')) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("--route {} is not a route that bench embed knows", command.route),
                 "use /v1/embeddings, /embed, /rerank or /predict");
   }
-  LoadOptions options;
+  EncoderLoadOptions options;
   options.workload = {.route = *route,
                       .encoding_format = command.encoding_format,
                       .inputs_per_request = command.inputs_per_request,
@@ -49,7 +49,7 @@ LoadOptions load_options(BenchEmbedCommand& command) {
 }
 
 int run(BenchEmbedCommand& command) {
-  LoadOptions options = load_options(command);
+  EncoderLoadOptions options = load_options(command);
   end_at_interrupt(options);
   LoadReport report;
   {

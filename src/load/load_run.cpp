@@ -14,7 +14,7 @@ namespace {
 
 class LoadRun {
  public:
-  explicit LoadRun(const LoadOptions& options)
+  explicit LoadRun(const EncoderLoadOptions& options)
       : options_(options),
         loop_(options, options.workload.seed, options.num_probes),
         workload_(options.workload),
@@ -34,7 +34,7 @@ class LoadRun {
   void probe(size_t index);
   bool end_probes(Clock::time_point now);
 
-  const LoadOptions& options_;
+  const EncoderLoadOptions& options_;
   LoadLoop loop_;
   Workload workload_;
   Probes probes_;
@@ -127,7 +127,7 @@ bool LoadRun::end_probes(Clock::time_point now) {
 
 }  // namespace
 
-LoadReport run_load(const LoadOptions& options,
+LoadReport run_load(const EncoderLoadOptions& options,
                     const std::function<void(const LoadProgress&)>& on_progress) {
   LoadReport report = LoadRun(options).run(on_progress);
   const WorkloadOptions& workload = options.workload;

@@ -10,14 +10,14 @@
 
 namespace millrace {
 
-struct LoadOptions : LoopOptions {
+struct EncoderLoadOptions : LoopOptions {
   WorkloadOptions workload;
   size_t num_probes = 0;  // inputs whose answers are compared; 0: none
 };
 
 // Runs on the calling thread. Throws Error{kUnavailable} when the very first request finds nobody,
 // and Error{kInvalidArgument} when the process may not open enough connections.
-LoadReport run_load(const LoadOptions& options,
+LoadReport run_load(const EncoderLoadOptions& options,
                     const std::function<void(const LoadProgress&)>& on_progress);
 
 }  // namespace millrace

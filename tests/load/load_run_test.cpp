@@ -18,8 +18,8 @@ using http::Server;
 
 constexpr const char* kAnswer = R"({"data":[1],"usage":{"prompt_tokens":7}})";
 
-LoadOptions options_for(const Server& server) {
-  LoadOptions options;
+EncoderLoadOptions options_for(const Server& server) {
+  EncoderLoadOptions options;
   options.server = {.host = "127.0.0.1", .port = server.port()};
   options.path = "/v1/embeddings";
   options.warmup = 0s;
@@ -28,7 +28,7 @@ LoadOptions options_for(const Server& server) {
   return options;
 }
 
-LoadReport run(const LoadOptions& options) {
+LoadReport run(const EncoderLoadOptions& options) {
   return run_load(options, nullptr);
 }
 
@@ -44,7 +44,7 @@ TEST(LoadRun, ClosedLoopSendsTheNumberAskedForOverItsConnections) {
     exchange->respond(http::json_response(200, kAnswer));
   });
   server.start();
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.num_requests = 500;
   options.concurrency = 7;
   options.headers = {{"authorization", "Bearer k"}};
@@ -69,7 +69,7 @@ TEST(LoadRun, WarmUpIsNotCounted) {
     exchange->respond(http::json_response(200, kAnswer));
   });
   server.start();
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.warmup = 200ms;
   options.rate = 200;
   options.arrival = ArrivalKind::kConstant;
@@ -94,7 +94,7 @@ TEST(LoadRun, LatenciesOfAnOpenLoopCountFromTheIntendedSending) {
     exchange->respond(http::json_response(200, kAnswer));
   });
   server.start();
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.rate = 200;
   options.arrival = ArrivalKind::kConstant;
   const LoadReport report = run(options);
@@ -109,7 +109,7 @@ TEST(LoadRun, WhatIsDueBeyondTheBoundIsDroppedAndCounted) {
   http::Held held;
   Server server(http::test_options(), held.handler());
   server.start();
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.rate = 1000;
   options.arrival = ArrivalKind::kConstant;
   options.max_outstanding = 3;
@@ -137,7 +137,7 @@ TEST(LoadRun, AbortedRequestsAreNoFailures) {
     });
   });
   server.start();
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.abort_fraction = 1;
   options.concurrency = 20;
   options.num_requests = 200;
@@ -157,7 +157,7 @@ TEST(LoadRun, CountsStatusesAndFailures) {
     exchange->respond(http::json_response(status, kAnswer));
   });
   server.start();
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.num_requests = 100;
   options.concurrency = 1;
   const LoadReport report = run(options);
@@ -177,7 +177,7 @@ TEST(LoadRun, AConnectionThatIsToldToWaitWaits) {
     exchange->respond(std::move(response));
   });
   server.start();
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.concurrency = 3;
   EXPECT_EQ(run(options).statuses, (std::map<int, uint64_t>{{429, 3}}));
   EXPECT_EQ(num_requests, 3);
@@ -187,7 +187,7 @@ TEST(LoadRun, AServerThatStallsBeyondTheTimeoutIsAFailure) {
   http::Held held;
   Server server(http::test_options(), held.handler());
   server.start();
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.timeout = 50ms;
   options.num_requests = 4;
   options.concurrency = 2;
@@ -206,7 +206,7 @@ TEST(LoadRun, ChecksThatAnswersStayEqual) {
         http::json_response(200, fmt::format(R"({{"id":{},"data":[{}]}})", number.load(), value)));
   });
   server.start();
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.workload.lengths = LengthMix("5-20");
   options.num_probes = 4;
   options.num_requests = 500;
@@ -221,7 +221,7 @@ TEST(LoadRun, ChecksThatAnswersStayEqual) {
 }
 
 TEST(LoadRun, NobodyThereIsAnError) {
-  LoadOptions options = options_for(Server(http::test_options(), http::echo));
+  EncoderLoadOptions options = options_for(Server(http::test_options(), http::echo));
   try {
     run(options);
     FAIL() << "no error";
@@ -232,7 +232,7 @@ TEST(LoadRun, NobodyThereIsAnError) {
 
 TEST(LoadRun, MoreConnectionsThanFilesIsAnError) {
   Server server(http::test_options(), http::echo);
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.concurrency = 2'000'000'000;
   EXPECT_THROW(run(options), Error);
 }
@@ -243,7 +243,7 @@ TEST(LoadRun, AnInterruptEndsTheRunWithWhatThereIs) {
   });
   server.start();
   std::atomic<bool> interrupted{false};
-  LoadOptions options = options_for(server);
+  EncoderLoadOptions options = options_for(server);
   options.duration = 1h;
   options.interrupted = &interrupted;
   std::thread interrupting([&] {
