@@ -131,6 +131,16 @@ def test_generation_report_of_a_foreign_server(tmp_path):
     assert "held ttft 60000 ms" in run.stdout
 
 
+def test_generation_report_of_millrace(demo_server, tmp_path):
+    for route in ("/v1/chat/completions", "/v1/completions"):
+        run = bench_serve(demo_server.url, "--route", route, "-i", 30, "-o", 12, "--json", tmp_path / "report.json")
+        assert run.returncode == 0, run.stderr
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert report["model"] == "demo-model" and report["statuses"] == {"200": 10} and report["failures"] == {}
+        assert report["output_tokens"] == 120 and report["input_tokens"] > 0
+        assert report["ttft_ms"]["count"] == 10 and report["ttft_ms"]["p50"] > 0
+
+
 def test_generation_that_fails_is_told():
     def answer(path, body):
         if path.endswith("/models"):

@@ -12,6 +12,7 @@ import threading
 import time
 
 import harness
+import pytest
 
 
 @contextlib.contextmanager
@@ -125,6 +126,19 @@ def test_lines_of_a_pipe_are_messages():
         roles = [[m["role"] for m in body["messages"]] for body in server.bodies]
         assert roles == [["system", "user"], ["system", "user"], ["system", "user", "assistant", "user"]]
         assert all(body["model"] == "fake" and body["max_tokens"] == 7 for body in server.bodies)
+
+
+def test_a_model_is_served_for_the_time_of_the_chat(demo_client):
+    question = "What is Millrace?"
+    whole = demo_client.chat.completions.create(model="demo-model", temperature=0, max_tokens=20,
+                                                messages=[{"role": "user", "content": question}])
+    command = [harness.BINARY, "chat", harness.ROOT / "examples" / "demo-model", "--once", "--temperature", "0", "--max-tokens", "20"]
+    run = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    said, told = run.communicate(question.encode(), timeout=60)
+    assert run.returncode == 0, told
+    assert said.decode().strip() == whole.choices[0].message.content.strip() != ""
+    with pytest.raises(ProcessLookupError):  # the server that it started has gone with it
+        os.killpg(run.pid, 0)
 
 
 def test_once_sends_everything_as_one_message():
