@@ -12,7 +12,6 @@ import threading
 import time
 
 import harness
-import pytest
 
 
 @contextlib.contextmanager
@@ -85,6 +84,14 @@ def chat(url, *flags, text=""):
     return subprocess.run(list(map(str, command)), input=text.encode(), capture_output=True, timeout=60)
 
 
+def processes_of_session(session):
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(ProcessLookupError):  # it ends just now
+            found += [int(name)] if os.getsid(int(name)) == session else []
+    return found
+
+
 class Terminal:
     """`millrace chat` on a pseudo terminal."""
 
@@ -134,11 +141,11 @@ def test_a_model_is_served_for_the_time_of_the_chat(demo_client):
                                                 messages=[{"role": "user", "content": question}])
     command = [harness.BINARY, "chat", harness.ROOT / "examples" / "demo-model", "--once", "--temperature", "0", "--max-tokens", "20"]
     run = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    assert processes_of_session(run.pid) != []
     said, told = run.communicate(question.encode(), timeout=60)
     assert run.returncode == 0, told
     assert said.decode().strip() == whole.choices[0].message.content.strip() != ""
-    with pytest.raises(ProcessLookupError):  # the server that it started has gone with it
-        os.killpg(run.pid, 0)
+    assert processes_of_session(run.pid) == [], "the server that it started goes with it"
 
 
 def test_once_sends_everything_as_one_message():
