@@ -183,3 +183,22 @@ def test_a_failing_step_hurts_its_own_requests_alone(requests, alone, monkeypatc
         assert client.get("/health").status_code == 200
         assert metric(client, "millrace_failed_steps_total") > 3
         assert metric(client, "millrace_kv_cache_usage_ratio") == 0
+
+
+def test_a_queue_that_takes_too_long_is_refused():
+    body = {"prompt": "The mill", "max_tokens": 1000, "ignore_eos": True}
+    with harness.Server(DEMO, "--max-queue-time-s", "1", "--max-batch-size", "1") as server:
+        with httpx2.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(16) as clients:
+            def send(number):
+                time.sleep(0.05 * number)  # each finds those before it in the queue
+                return client.post("/v1/completions", json=body)
+            assert send(0).status_code == 200  # from now on the server knows how long one takes
+            replies = list(clients.map(send, range(16)))
+            assert {reply.status_code for reply in replies} == {200, 429}
+            for reply in replies:
+                if reply.status_code == 429:
+                    assert int(reply.headers["retry-after"]) >= 1
+                    assert "would wait for" in reply.json()["error"]["message"]
+                else:
+                    assert reply.json()["usage"]["completion_tokens"] == 1000
+            assert send(0).status_code == 200, "nobody waits any more"
