@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/config_input.h"
+#include "cli/override_flags.h"
 #include "runtime/model_bench.h"
 
 namespace millrace {
@@ -70,32 +71,19 @@ void add_bench_model_command(CLI::App& bench, int& status) {
   app.add_option("model", command->what,
                  "An engine, a checkpoint directory, a repository of the hub or a config.yaml")
       ->required();
-  const auto add_override = [&](const std::string& flag, const std::string& setting,
-                                const std::string& help) {
-    app.add_option_function<std::string>(
-        flag,
-        [command, flag, setting](const std::string& value) {
-          command->overrides.push_back({setting, value, flag});
-        },
-        help);
-  };
+  std::vector<Override>& overrides = command->overrides;
   app.add_option("--random-weights", command->random_weights,
                  "Make weights up from this seed: config.json alone is needed");
-  add_override("--device", "millrace.device", "auto, cpu or cuda[:n]");
-  add_override("--dtype", "millrace.dtype", "Compute in auto, fp32, fp16 or bf16");
-  add_override("--threads", "millrace.num_threads", "Compute threads (0: one per core)");
-  add_override("--kv-cache-bytes", "millrace.kv_cache_bytes", "Memory of the KV cache");
-  for (const char* flag : {"deterministic", "enforce-eager"}) {
-    const std::string name = flag;
-    const std::string setting = name == "deterministic" ? "deterministic" : "enforce_eager";
-    app.add_flag_callback(
-        "--" + name,
-        [command, name, setting] {
-          command->overrides.push_back({"millrace." + setting, "true", "--" + name});
-        },
-        name == "deterministic" ? "On a GPU: bits that do not depend on the batch"
-                                : "On a GPU: no CUDA graphs");
-  }
+  add_override(app, overrides, "--device", "millrace.device", "auto, cpu or cuda[:n]");
+  add_override(app, overrides, "--dtype", "millrace.dtype", "Compute in auto, fp32, fp16 or bf16");
+  add_override(app, overrides, "--threads", "millrace.num_threads",
+               "Compute threads (0: one per core)");
+  add_override(app, overrides, "--kv-cache-bytes", "millrace.kv_cache_bytes",
+               "Memory of the KV cache");
+  add_switch(app, overrides, "--deterministic", "millrace.deterministic",
+             "On a GPU: bits that do not depend on the batch");
+  add_switch(app, overrides, "--enforce-eager", "millrace.enforce_eager",
+             "On a GPU: no CUDA graphs");
   ModelBenchOptions& options = command->options;
   add_sizes(app, "--prompts", options.prompts, "Tokens of prompts (128,512)");
   add_sizes(app, "--batch-sizes", options.batch_sizes, "Sequences that decode (1,2,4,8,16)");

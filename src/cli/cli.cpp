@@ -11,32 +11,11 @@
 #include "cli/bench_command.h"
 #include "cli/chat_command.h"
 #include "cli/commands.h"
+#include "cli/override_flags.h"
 
 namespace millrace {
 
 namespace {
-
-// A flag that overrides a setting of config.yaml.
-void add_override(CLI::App& app, std::vector<Override>& overrides, const std::string& flag,
-                  const std::string& setting, const std::string& help) {
-  app.add_option_function<std::string>(
-      flag,
-      [&overrides, flag, setting](const std::string& value) {
-        overrides.push_back({setting, value, flag});
-      },
-      help);
-}
-
-// One without a value, which turns the setting on.
-void add_switch(CLI::App& app, std::vector<Override>& overrides, const std::string& flag,
-                const std::string& setting, const std::string& help) {
-  app.add_flag_callback(
-      flag,
-      [&overrides, flag, setting] {
-        overrides.push_back({setting, "true", flag});
-      },
-      help);
-}
 
 void add_revision(CLI::App& app, std::vector<Override>& overrides) {
   add_override(app, overrides, "--revision", "trt_llm.build.checkpoint_repository.revision",
