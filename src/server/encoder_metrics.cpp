@@ -166,12 +166,8 @@ std::string EncoderMetrics::scrape(const EngineStats& now) {
   };
   const auto follow_sizes = [&](prometheus::Histogram& histogram, size_t num_buckets,
                                 StepSizes EngineStats::*field, uint64_t EngineStats::*sum) {
-    std::vector<double> increments(num_buckets + 1);  // the last: beyond all boundaries
-    for (size_t i = 0; i < (now.*field).size(); ++i) {
-      increments[std::min(i, num_buckets)] +=
-          static_cast<double>((now.*field)[i] - (seen.*field)[i]);
-    }
-    histogram.ObserveMultiple(increments, static_cast<double>(now.*sum - seen.*sum));
+    histogram.ObserveMultiple(growth(now.*field, seen.*field, num_buckets + 1),
+                              static_cast<double>(now.*sum - seen.*sum));
   };
   follow(families_->steps, &EngineStats::num_steps);
   follow(families_->failed_steps, &EngineStats::num_failed_steps);

@@ -222,11 +222,9 @@ std::string GenerationMetrics::scrape(const GenerationStats& now) {
   };
   GenerationStats& seen = families.seen;
   follow(now.num_steps, seen.num_steps, {&families.steps});
-  std::vector<double> num_steps;
-  for (size_t i = 0; i < now.steps_by_tokens.size(); ++i)
-    num_steps.push_back(static_cast<double>(now.steps_by_tokens[i] - seen.steps_by_tokens[i]));
-  families.step_tokens.observe(num_steps,
-                               static_cast<double>(now.num_step_tokens - seen.num_step_tokens));
+  families.step_tokens.observe(
+      growth(now.steps_by_tokens, seen.steps_by_tokens, kStepTokens.size() + 1),
+      static_cast<double>(now.num_step_tokens - seen.num_step_tokens));
   seen.steps_by_tokens = now.steps_by_tokens;
   seen.num_step_tokens = now.num_step_tokens;
   follow(now.num_failed_steps, seen.num_failed_steps, {&families.failed_steps});

@@ -8,7 +8,11 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 namespace millrace {
 
@@ -42,5 +46,15 @@ class MetricsRegistry {
  private:
   prometheus::Registry registry_;
 };
+
+// What was counted in each class since `seen`, for Histogram::ObserveMultiple: of `num_classes`,
+// the last has all beyond it too.
+inline std::vector<double> growth(std::span<const uint64_t> now, std::span<const uint64_t> seen,
+                                  size_t num_classes) {
+  std::vector<double> out(num_classes);
+  for (size_t i = 0; i < now.size(); ++i)
+    out[std::min(i, num_classes - 1)] += static_cast<double>(now[i] - seen[i]);
+  return out;
+}
 
 }  // namespace millrace
