@@ -179,7 +179,10 @@ std::vector<std::string> BodyReader::ignored() const {
   if (!limits_.strict) return names;
   for (const std::string& name : names) {
     if (std::ranges::find(kWithoutEffect, name) == std::end(kWithoutEffect))
-      refuse(fmt::format("{}{} is not a field of this request", prefix_, name), prefix_ + name);
+      refuse(fmt::format("{}{} is not a field of this request; leave it out, or serve without "
+                         "strict_fields",
+                         prefix_, name),
+             prefix_ + name);
   }
   return names;
 }
