@@ -20,8 +20,6 @@ using Words = uint64_t __attribute__((vector_size(32)));
 uint64_t read_pages(const std::byte* begin, int64_t num_pages) {
   Words sums[4] = {};
   for (const std::byte* at = begin; at < begin + num_pages * kPage; at += sizeof(sums)) {
-    __builtin_prefetch(at + kPage);
-    __builtin_prefetch(at + kPage + sizeof(sums) / 2);
     Words words[4];
     std::memcpy(words, at, sizeof(words));
     for (int i = 0; i < 4; ++i) sums[i] ^= words[i];
