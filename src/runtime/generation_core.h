@@ -24,7 +24,7 @@ struct GenerationStats {
   uint64_t num_steps = 0;
   uint64_t num_failed_steps = 0;
   uint64_t num_step_tokens = 0;                                         // of all steps
-  std::array<uint64_t, kStepTokenBounds.size() + 1> steps_by_tokens{};  // steps by their tokens
+  std::array<uint64_t, kStepTokenBounds.size() + 1> steps_by_tokens{};  // the last: beyond them
   uint64_t num_prompt_tokens = 0;     // computed; those found in the cache are not
   uint64_t num_generated_tokens = 0;  // given to requests
   uint64_t num_preemptions = 0;

@@ -419,7 +419,7 @@ def test_metrics(demo_server, demo_client):
         assert grown(prefix + "time_to_first_token_seconds_count") == 1
         assert grown(prefix + "inter_token_latency_seconds_count") == reply.usage.completion_tokens - 2
     assert grown("vllm:e2e_request_latency_seconds_count") == 1
-    # The prompt, once for both choices, and of each choice all tokens but the last.
+    # At most the prompt, once for both choices, and the tokens of each choice.
     computed = grown("vllm:iteration_tokens_total_sum")
     assert 0 < computed <= reply.usage.prompt_tokens + reply.usage.completion_tokens
     assert grown("vllm:iteration_tokens_total_count") == grown("millrace_steps_total") > 1

@@ -1,12 +1,13 @@
 // Tiles of paged attention: every row once, with the keys that it sees, in parts of even size.
 #include "ops/paged_tiles.h"
-#include "support/rounds.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
 #include <random>
+
+#include "support/rounds.h"
 
 namespace millrace {
 namespace {

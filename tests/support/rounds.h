@@ -9,8 +9,8 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
-// All rounds, or a tenth of them under a sanitizer: there a round takes ten times as long, and what
-// is looked for, memory and threads, is the same in each.
+// All rounds, or a tenth of them under a sanitizer: there a round takes several times as long, and
+// what is looked for, memory and threads, is the same in each.
 constexpr int rounds(int all) {
   return kSanitized ? (all + 9) / 10 : all;
 }
