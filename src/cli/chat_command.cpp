@@ -36,7 +36,7 @@ struct ChatCommand {
 
 std::atomic<bool> interrupted{false};  // global, because signal handlers reach nothing else
 
-// Ctrl-C is noted, and interrupts a read of the terminal.
+// Ctrl-C is noted, and ends a wait for the terminal at once.
 void note_interrupts() {
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted = true; };
@@ -108,7 +108,7 @@ int run(const ChatCommand& command) {
                       .show_safely = ::isatty(STDOUT_FILENO) == 1,
                       .stats = command.stats};
   if (options.model.empty()) options.model = served_model(options.server, options.headers);
-  LineReader reader(STDIN_FILENO);
+  LineReader reader(STDIN_FILENO, interrupted);
   std::string whole = command.once ? reader.rest() : std::string();  // Ctrl-C still ends us
   note_interrupts();
   Chat chat(std::move(options), output(), interrupted);

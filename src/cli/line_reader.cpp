@@ -1,6 +1,7 @@
-// read(2) and a buffer.
+// poll(2), read(2) and a buffer.
 #include "cli/line_reader.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,13 +14,21 @@ namespace millrace {
 namespace {
 
 constexpr size_t kMaxLineBytes = 16 * 1024 * 1024;
+constexpr int kLookAgainMs = 50;  // for a signal that came just before a wait
 
 }  // namespace
 
 LineReader::Result LineReader::fill() {
+  pollfd input{.fd = file_, .events = POLLIN, .revents = 0};
+  int ready = 0;
+  while (ready == 0) {
+    if (interrupted_.exchange(false)) return Result::kInterrupted;
+    ready = ::poll(&input, 1, kLookAgainMs);
+    if (ready < 0 && errno == EINTR) ready = 0;
+  }
   char bytes[4096];
-  const ssize_t count = ::read(file_, bytes, sizeof(bytes));
-  if (count < 0 && errno == EINTR) return Result::kInterrupted;
+  const ssize_t count = ready < 0 ? -1 : ::read(file_, bytes, sizeof(bytes));
+  if (count < 0 && errno == EINTR) return fill();
   if (count < 0) {
     throw Error(ErrorCode::kIo, fmt::format("cannot read the input: {}", std::strerror(errno)));
   }

@@ -1,6 +1,7 @@
 // Lines of standard input, with Ctrl-C told apart from their end.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 namespace millrace {
@@ -9,10 +10,11 @@ class LineReader {
  public:
   enum class Result { kLine, kEnd, kInterrupted };
 
-  explicit LineReader(int file) : file_(file) {}
+  // `interrupted` is what a signal handler sets: it ends a wait, and is set back.
+  LineReader(int file, std::atomic<bool>& interrupted) : file_(file), interrupted_(interrupted) {}
 
-  // A last line without line feed counts as a line. A signal whose handler does not restart reads
-  // interrupts, and what was typed so far is dropped. Throws Error{kInvalidArgument} beyond 16 MiB.
+  // A last line without line feed counts as a line. What was typed before an interrupt is dropped.
+  // Throws Error{kInvalidArgument} beyond 16 MiB.
   Result next(std::string& line);
 
   std::string rest();  // all that is left
@@ -21,6 +23,7 @@ class LineReader {
   Result fill();
 
   int file_;
+  std::atomic<bool>& interrupted_;
   std::string buffer_;
 };
 

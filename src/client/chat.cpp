@@ -136,7 +136,6 @@ bool Chat::ask(std::string message) {
   });
   std::optional<http::CallResult> result;
   http::AsyncClient& client = link_->client;
-  interrupted_ = false;
   link_->call = client.send(
       std::move(request),
       [&](http::CallResult r) {

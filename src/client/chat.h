@@ -32,7 +32,7 @@ struct ChatOutput {
 // One thread.
 class Chat {
  public:
-  // `interrupted` is polled while an answer comes: it ends the answer, and is set back.
+  // `interrupted` ends an answer, also one that has not begun, and is set back.
   Chat(ChatOptions options, ChatOutput output, std::atomic<bool>& interrupted);
   ~Chat();
 

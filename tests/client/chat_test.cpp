@@ -114,6 +114,15 @@ TEST(Chat, ObeysCommands) {
   EXPECT_FALSE(t.chat->take_line("/quit"));
 }
 
+TEST(Chat, AnInterruptBeforeTheAnswerStopsIt) {
+  Talk t;
+  t.interrupted = true;
+  EXPECT_TRUE(t.chat->take_line("tell me"));  // nobody answers
+  EXPECT_EQ(t.remarks, (std::vector<std::string>{"stopped"}));
+  EXPECT_TRUE(t.problems.empty());
+  EXPECT_FALSE(t.interrupted);
+}
+
 TEST(Chat, AnInterruptStopsTheAnswerAndNotTheChat) {
   Talk t;
   std::thread engine([&] {
