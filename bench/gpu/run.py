@@ -134,8 +134,7 @@ def http_rows(bin: Path, minilm: str, device: str, peer: list[str], out) -> None
 def decoder_rows(bin: Path, out) -> None:
     """Llama-3.1-8B's shape in bf16, without a server: decode at a context of 1,024, prefill of 8,192, the first token of 512."""
     report = subprocess.run([str(bin / "millrace"), "bench", "model", str(HERE.parent / "decoder" / "shapes" / "llama3_8b"), "--random-weights", "1",
-                             "--device", "cuda", "--dtype", "bf16", "--prompts", "512", "8192", "--batch-sizes", "1", "8", "64", "256",
-                             "--contexts", "1024"], capture_output=True, text=True)
+                             "--device", "cuda", "--dtype", "bf16", "--prompts", "512,8192", "--batch-sizes", "1,8,64,256", "--contexts", "1024"], capture_output=True, text=True)
     print(f"\n{report.stdout if report.returncode == 0 else report.stderr[-2000:]}", flush=True)
     out.write(json.dumps({"bench_model": report.stdout}) + "\n")
 

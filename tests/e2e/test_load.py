@@ -172,6 +172,7 @@ def test_ten_times_too_much(own_server, tmp_path):
         assert short[2]["p99"] < 2 * short[0]["p99"]
 
 
+@harness.needs_slow_steps
 def test_no_work_is_done_for_clients_that_have_given_up(own_server, tmp_path):
     """Requests of many inputs whose clients wait 20 s: what is taken in is answered in time."""
     mix = ("--tokens", "5-256" if FULL else "5-64", "--inputs-per-request", 16 if FULL else 4, "--timeout", 20)
@@ -210,6 +211,7 @@ class Backlog:
             connection.close()
 
 
+@harness.needs_slow_steps
 def test_a_full_queue_refuses_and_says_when_to_return(engine):
     with harness.Server(engine, "--threads", 1, "--max-queue-time-s", 1) as running:
         assert httpx2.get(f"{running.url}/info").json()["limits"]["max_queue_time_s"] == 1
@@ -226,6 +228,7 @@ def test_a_full_queue_refuses_and_says_when_to_return(engine):
         assert_idle_and_healthy(running)
 
 
+@harness.needs_slow_steps
 def test_what_cannot_meet_its_deadline_is_refused_at_once(engine):
     with harness.Server(engine, "--threads", 1, "--max-queue-time-s", 86400) as running:
         with Backlog(running):
