@@ -14,8 +14,7 @@ namespace {
 
 constexpr size_t kMaxApiBytes = 64 * 1024 * 1024;
 constexpr uint64_t kMaxWeightBytes = uint64_t{1} << 44;  // of one file: 16 TiB
-constexpr uint64_t kMaxConfigBytes = 512 * 1024 * 1024;  // of a file that is not safetensors
-constexpr int kMaxRedirects = 5;
+constexpr uint64_t kMaxOtherBytes = 512 * 1024 * 1024;   // of a file that is not safetensors
 
 constexpr std::string_view kNoHub =
     "check HF_ENDPOINT and the proxy: that address does not seem to serve a hub";
@@ -148,7 +147,7 @@ HubFile HubApi::find_file(HubConnection& connection, const std::string& commit,
                 std::string(kNoHub));
   }
   const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), out.size);
-  const uint64_t limit = path.ends_with(".safetensors") ? kMaxWeightBytes : kMaxConfigBytes;
+  const uint64_t limit = path.ends_with(".safetensors") ? kMaxWeightBytes : kMaxOtherBytes;
   if (size.empty() || error != std::errc() || end != size.data() + size.size() ||
       out.size > limit) {
     throw Error(ErrorCode::kCorrupt,

@@ -14,7 +14,6 @@ namespace millrace {
 
 namespace {
 
-constexpr int kMaxRedirects = 5;
 constexpr std::string_view kKept = "run the command again: what was fetched is kept";
 
 // Failures of the moment. A host that is not there is soon reported: offline work waits for it.

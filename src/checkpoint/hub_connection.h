@@ -11,6 +11,8 @@
 
 namespace millrace {
 
+inline constexpr int kMaxRedirects = 5;  // of one request
+
 // The token goes to the endpoint's own origin (scheme, host, port) and nowhere else, whatever a
 // redirect says. One thread at a time.
 class HubConnection {

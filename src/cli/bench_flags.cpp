@@ -6,19 +6,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
 #include <csignal>
 
 #include "base/file.h"
+#include "cli/ctrl_c.h"
 #include "client/server_address.h"
 
 namespace millrace {
-
-namespace {
-
-std::atomic<bool> interrupted{false};  // global, because signal handlers reach nothing else
-
-}  // namespace
 
 void add_flags(CLI::App& app, BenchFlags& flags) {
   app.add_option("url", flags.url, "The server: http://host:port, Millrace or any other")
@@ -81,9 +75,9 @@ void fill_options(BenchFlags& flags, const std::string& route, LoopOptions& opti
 }
 
 void end_at_interrupt(LoopOptions& options) {
-  options.interrupted = &interrupted;
+  options.interrupted = &ctrl_c_pressed;
   std::signal(SIGINT, [](int) {
-    interrupted = true;
+    ctrl_c_pressed = true;
     std::signal(SIGINT, SIG_DFL);
   });
 }

@@ -6,13 +6,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/chat_server.h"
+#include "cli/ctrl_c.h"
 #include "cli/line_reader.h"
 #include "client/chat.h"
 #include "client/server_address.h"
@@ -34,12 +34,10 @@ struct ChatCommand {
   bool stats = false;
 };
 
-std::atomic<bool> interrupted{false};  // global, because signal handlers reach nothing else
-
 // Ctrl-C is noted, and ends a wait for the terminal at once.
 void note_interrupts() {
   struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = true; };
+  action.sa_handler = [](int) { ctrl_c_pressed = true; };
   ::sigaction(SIGINT, &action, nullptr);
 }
 
@@ -108,10 +106,10 @@ int run(const ChatCommand& command) {
                       .show_safely = ::isatty(STDOUT_FILENO) == 1,
                       .stats = command.stats};
   if (options.model.empty()) options.model = served_model(options.server, options.headers);
-  LineReader reader(STDIN_FILENO, interrupted);
+  LineReader reader(STDIN_FILENO, ctrl_c_pressed);
   std::string whole = command.once ? reader.rest() : std::string();  // Ctrl-C still ends us
   note_interrupts();
-  Chat chat(std::move(options), output(), interrupted);
+  Chat chat(std::move(options), output(), ctrl_c_pressed);
   if (command.once) {
     chat.ask(std::move(whole));
   } else if (::isatty(STDIN_FILENO) == 1) {

@@ -450,7 +450,7 @@ const Field kFields[] = {
      .missing = "routing over many replicas is not built yet"},
 };
 
-constexpr std::string_view kBaseModel = "trt_llm.build.base_model";
+constexpr std::string_view kBaseModelPath = "trt_llm.build.base_model";
 constexpr std::string_view kQuantization = "trt_llm.build.quantization_type";
 constexpr std::string_view kSource = "trt_llm.build.checkpoint_repository.source";
 constexpr std::string_view kRoute = "trt_llm.runtime.webserver_default_route";
@@ -461,14 +461,14 @@ constexpr std::string_view kUseLocal =
 constexpr std::string_view kRenamed = "write `base_model: decoder`, which finds the architecture itself";
 
 const SpecialValue kSpecialValues[] = {
-    {kBaseModel, "encoder", "MR1401", "causal encoders are not built yet",
+    {kBaseModelPath, "encoder", "MR1401", "causal encoders are not built yet",
      "a Bert checkpoint is served with `base_model: encoder_bert`"},
-    {kBaseModel, "palmyra", "MR1316", "`palmyra` is an earlier name of `decoder`", kRenamed},
-    {kBaseModel, "qwen", "MR1316", "`qwen` is an earlier name of `decoder`", kRenamed},
-    {kBaseModel, "llama", "MR1316", "`llama` is an earlier name of `decoder`", kRenamed},
-    {kBaseModel, "mistral", "MR1316", "`mistral` is an earlier name of `decoder`", kRenamed},
-    {kBaseModel, "deepseek", "MR1316", "`deepseek` is an earlier name of `decoder`", kRenamed},
-    {kBaseModel, "whisper", "MR1316", "`whisper` is no base_model any more",
+    {kBaseModelPath, "palmyra", "MR1316", "`palmyra` is an earlier name of `decoder`", kRenamed},
+    {kBaseModelPath, "qwen", "MR1316", "`qwen` is an earlier name of `decoder`", kRenamed},
+    {kBaseModelPath, "llama", "MR1316", "`llama` is an earlier name of `decoder`", kRenamed},
+    {kBaseModelPath, "mistral", "MR1316", "`mistral` is an earlier name of `decoder`", kRenamed},
+    {kBaseModelPath, "deepseek", "MR1316", "`deepseek` is an earlier name of `decoder`", kRenamed},
+    {kBaseModelPath, "whisper", "MR1316", "`whisper` is no base_model any more",
      "speech models are not part of the trt_llm schema; remove this file's trt_llm section"},
     {kQuantization, "fp8", "MR1401", kUnquantized, kUseNoQuant},
     {kQuantization, "fp8_kv", "MR1401", kUnquantized, kUseNoQuant},

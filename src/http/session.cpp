@@ -19,8 +19,7 @@ namespace millrace::http {
 
 namespace {
 
-constexpr size_t kBufferBytes = 16 * 1024;        // of an idle connection
-constexpr size_t kMaxPipelinedBytes = 64 * 1024;  // read ahead while a request is in work
+constexpr size_t kBufferBytes = 16 * 1024;  // of an idle connection
 constexpr auto kLinger = std::chrono::seconds(2);
 constexpr Clock::rep kNever = std::numeric_limits<Clock::rep>::max();
 

@@ -29,6 +29,9 @@
 
 namespace millrace::http {
 
+// Read ahead while a request is in work.
+inline constexpr size_t kMaxPipelinedBytes = 64 * 1024;
+
 namespace asio = boost::asio;
 
 using Clock = std::chrono::steady_clock;

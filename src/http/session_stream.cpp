@@ -13,8 +13,7 @@ namespace millrace::http {
 
 namespace {
 
-constexpr size_t kMaxKeptBytes = 64 * 1024;       // of the memory for framed bytes
-constexpr size_t kMaxPipelinedBytes = 64 * 1024;  // read ahead while the stream goes on
+constexpr size_t kMaxKeptBytes = 64 * 1024;  // of the memory for framed bytes
 
 // One handler for all streams that were written to meanwhile: a step of an engine writes to
 // hundreds, and should not have to wake a worker for each.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/integers.h"
 
 namespace millrace {
 
@@ -11,10 +12,6 @@ namespace {
 
 // A part of fewer steps would be over before the next one begins.
 constexpr int64_t kMinSplitSteps = 2;
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 bool belongs(int64_t rows, PagedTileList::Rows wanted) {
   switch (wanted) {

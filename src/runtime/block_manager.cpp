@@ -5,14 +5,11 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/integers.h"
 
 namespace millrace {
 
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // The first block that a token at `position` attends to.
 int64_t first_attended(const CacheGroupConfig& group, int64_t position) {

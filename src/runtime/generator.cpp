@@ -2,10 +2,10 @@
 #include "runtime/generator.h"
 
 #include <algorithm>
-#include <random>
 
 #include "base/error.h"
 #include "base/memory_info.h"
+#include "base/random_seed.h"
 #include "runtime/kv_cache_plan.h"
 
 namespace millrace {
@@ -15,11 +15,6 @@ namespace {
 // Of the memory that the machine has free once the weights are placed: the rest is for texts,
 // answers, and whoever else works there.
 constexpr double kCpuMemoryShare = 0.5;
-
-uint64_t drawn_seed() {
-  std::random_device random;
-  return (static_cast<uint64_t>(random()) << 32) | random();
-}
 
 KvCacheBudget budget_of(const Ops& ops, const GenerationSettings& settings) {
   const int64_t free = ops.free_bytes();
@@ -80,7 +75,7 @@ void allocate_kv_cache(Ops& ops, const KvCacheSpec& spec, const GenerationSettin
       plan_kv_cache(spec, ops.precision().hidden, settings.kv_block_size, generator.limits, budget);
   ops.allocate_kv_cache(spec, plan.size);
   generator.blocks = plan.blocks(spec);
-  generator.blocks.seed = drawn_seed();
+  generator.blocks.seed = random_seed();
   generator.kv_bytes = plan.bytes;
   generator.kv_host_bytes = plan.host_bytes;
 }

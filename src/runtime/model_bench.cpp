@@ -5,16 +5,13 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/json.h"
 #include "kernels/cpu/memory_rate.h"
 
 namespace millrace {
 
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);

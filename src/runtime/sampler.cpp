@@ -3,18 +3,14 @@
 
 #include <algorithm>
 #include <limits>
-#include <random>
+
+#include "base/random_seed.h"
 
 namespace millrace {
 
 namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
-
-uint64_t drawn_seed() {
-  std::random_device random;
-  return (static_cast<uint64_t>(random()) << 32) | random();
-}
 
 bool contains(const std::vector<int32_t>& tokens, int32_t token) {
   return std::ranges::find(tokens, token) != tokens.end();
@@ -24,7 +20,7 @@ bool contains(const std::vector<int32_t>& tokens, int32_t token) {
 
 SamplerSetup::SamplerSetup(const GenerationRequest& request, int64_t vocab_size)
     : params(request.sampling),
-      seed(params.seed ? static_cast<uint64_t>(*params.seed) : drawn_seed()),
+      seed(params.seed ? static_cast<uint64_t>(*params.seed) : random_seed()),
       end_tokens(params.stop_token_ids),
       num_prompt_tokens(request.prompt.size()) {
   if (!params.ignore_eos) {

@@ -234,7 +234,7 @@ void read_documents(BodyReader& body, ChatPrompt& prompt) {
   if (!list->empty()) prompt.documents = json::to_text(*list);
 }
 
-void refuse_unsupported(BodyReader& body) {
+void refuse_unsupported_of_chat(BodyReader& body) {
   if (body.find("chat_template")) {
     refuse("chat_template: templates of requests are not run; the model's own is used",
            "chat_template");
@@ -282,7 +282,7 @@ ChatCompletionRequest parse_chat_completion_request(std::string_view text,
                                                     const SamplingParams& defaults,
                                                     const ChatRoles& roles) {
   BodyReader body(text, limits.body);
-  refuse_unsupported(body);
+  refuse_unsupported_of_chat(body);
   ChatCompletionRequest request{.options = read_generation_options(body, limits, defaults),
                                 .prompt = read_chat_prompt(body, roles, true)};
   GenerationOptions& options = request.options;

@@ -14,8 +14,6 @@ namespace {
 
 using Buckets = MetricsRegistry::Buckets;
 
-const Buckets kSeconds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
-                          0.25,   0.5,   1,      2.5,   5,    10,    30,   60};
 const Buckets kTokens = {4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384, 65536};
 
 Buckets geometric(double first, double ratio, size_t count) {
@@ -31,10 +29,10 @@ Buckets powers_of_two_to(int64_t max) {
   return buckets;
 }
 
-const Buckets kStepSequences = powers_of_two_to(4096);
-const Buckets kStepTokens = powers_of_two_to(1 << 20);
+const Buckets kTeiStepSequences = powers_of_two_to(4096);
+const Buckets kTeiStepTokens = powers_of_two_to(1 << 20);
 
-std::string_view failure_label(Refusal refusal) {
+std::string_view tei_failure_label(Refusal refusal) {
   switch (refusal) {
     case Refusal::kInvalid:
     case Refusal::kEmpty: return "validation";
@@ -110,9 +108,9 @@ struct EncoderMetrics::Families : MetricsRegistry {
   Task te_embed = task("te_embed");
   Task te_predict = task("te_predict");
   prometheus::Histogram& te_batch_size =
-      histogram("te_batch_next_size", "Sequences of a step", kStepSequences);
+      histogram("te_batch_next_size", "Sequences of a step", kTeiStepSequences);
   prometheus::Histogram& te_batch_tokens =
-      histogram("te_batch_next_tokens", "Tokens of a step", kStepTokens);
+      histogram("te_batch_next_tokens", "Tokens of a step", kTeiStepTokens);
   prometheus::Gauge& te_queue_size = gauge("te_queue_size", "Requests in the engine");
 
   std::mutex scrape_mutex;  // of what follows the engine's own counters
@@ -155,7 +153,7 @@ void EncoderMetrics::observe_success(const InferenceRecord& record) {
 }
 
 void EncoderMetrics::observe_failure(Refusal refusal) {
-  families_->te_failures.Add({{"err", std::string(failure_label(refusal))}}).Increment();
+  families_->te_failures.Add({{"err", std::string(tei_failure_label(refusal))}}).Increment();
 }
 
 std::string EncoderMetrics::scrape(const EngineStats& now) {
@@ -173,9 +171,9 @@ std::string EncoderMetrics::scrape(const EngineStats& now) {
   follow(families_->failed_steps, &EngineStats::num_failed_steps);
   follow(families_->sequences, &EngineStats::num_sequences);
   follow(families_->tokens, &EngineStats::num_tokens);
-  follow_sizes(families_->te_batch_size, kStepSequences.size(), &EngineStats::steps_by_sequences,
+  follow_sizes(families_->te_batch_size, kTeiStepSequences.size(), &EngineStats::steps_by_sequences,
                &EngineStats::num_sequences);
-  follow_sizes(families_->te_batch_tokens, kStepTokens.size(), &EngineStats::steps_by_tokens,
+  follow_sizes(families_->te_batch_tokens, kTeiStepTokens.size(), &EngineStats::steps_by_tokens,
                &EngineStats::num_tokens);
   families_->running.Set(static_cast<double>(now.num_requests));
   families_->te_queue_size.Set(static_cast<double>(now.num_requests));

@@ -13,8 +13,8 @@ namespace {
 
 using Buckets = MetricsRegistry::Buckets;
 
-const Buckets kSeconds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-                          1,     2.5,    5,     10,   25,    50,   100, 250,  1000};
+const Buckets kGenerationSeconds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                    1,     2.5,    5,     10,   25,    50,   100, 250,  1000};
 const Buckets kTokenSeconds = {0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02,
                                0.03,   0.05,  0.075, 0.1,   0.2,   0.5,    1,    5};
 const Buckets kVllmFirstToken = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5,  .75,
@@ -81,7 +81,7 @@ struct GenerationMetrics::Families : MetricsRegistry {
             histogram("vllm:" + vllm, help, vllm_buckets, labels)};
   }
   Pair seconds_of(const std::string& name, const std::string& vllm, const char* help) {
-    return pair(name, vllm, help, kSeconds, kVllmRequest);
+    return pair(name, vllm, help, kGenerationSeconds, kVllmRequest);
   }
   Pair tokens_of(const std::string& name, const char* help) {
     return pair(name, name, help, token_counts, token_counts);
@@ -90,10 +90,11 @@ struct GenerationMetrics::Families : MetricsRegistry {
   prometheus::Labels labels;  // of vLLM's families
   Buckets token_counts;
 
-  prometheus::Histogram& tokenization = histogram(
-      "millrace_tokenization_duration_seconds", "Template and tokenization of a request", kSeconds);
+  prometheus::Histogram& tokenization =
+      histogram("millrace_tokenization_duration_seconds", "Template and tokenization of a request",
+                kGenerationSeconds);
   Pair first_token = pair("time_to_first_token_seconds", "time_to_first_token_seconds",
-                          "Request received to first token", kSeconds, kVllmFirstToken);
+                          "Request received to first token", kGenerationSeconds, kVllmFirstToken);
   Pair next_token = pair("inter_token_latency_seconds", "inter_token_latency_seconds",
                          "Between two tokens of a choice", kTokenSeconds, kVllmToken);
   Pair end_to_end = seconds_of("request_duration_seconds", "e2e_request_latency_seconds",

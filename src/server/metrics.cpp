@@ -7,13 +7,6 @@
 
 namespace millrace {
 
-namespace {
-
-const MetricsRegistry::Buckets kSeconds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
-                                           0.25,   0.5,   1,      2.5,   5,    10,    30,   60};
-
-}  // namespace
-
 struct Metrics::Families : MetricsRegistry {
   Families() {
     gauge("millrace_build_info", "The version of the program", {{"version", std::string(kVersion)}})

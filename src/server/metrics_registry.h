@@ -20,6 +20,10 @@ class MetricsRegistry {
  public:
   using Buckets = prometheus::Histogram::BucketBoundaries;
 
+  // Of durations from a short request's to a long queue's.
+  static inline const Buckets kSeconds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                          0.25,   0.5,   1,      2.5,   5,    10,    30,   60};
+
   template <typename Metric>
   prometheus::Family<Metric>& family(prometheus::detail::Builder<Metric> builder,
                                      const std::string& name, const char* help) {

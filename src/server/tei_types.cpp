@@ -43,7 +43,7 @@ void read_predict_inputs(BodyReader& body, PredictRequest& request) {
 }
 
 // string | [string].
-std::vector<std::string> read_texts(BodyReader& body, std::string_view name) {
+std::vector<std::string> read_tei_texts(BodyReader& body, std::string_view name) {
   const json::value& given = body.require(name);
   if (given.is_string()) return {std::string(given.get_string())};
   return body.require_strings(name);
@@ -109,7 +109,7 @@ PredictRequest parse_predict_request(std::string_view text, const BodyLimits& li
 TeiTokenizeRequest parse_tokenize_request(std::string_view text, const BodyLimits& limits) {
   BodyReader body(text, limits);
   TeiTokenizeRequest request{
-      .inputs = read_texts(body, "inputs"),
+      .inputs = read_tei_texts(body, "inputs"),
       .add_special_tokens = body.boolean("add_special_tokens").value_or(true)};
   request.text.prompt_name = body.string("prompt_name");
   request.ignored_fields = body.ignored();

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/bridge_bytes.h"
 
 namespace millrace {
 
@@ -18,17 +19,6 @@ using Compiled = std::unique_ptr<MrChatTemplate, decltype(&mr_chat_template_free
 
 constexpr std::string_view kAdditional = "additional_chat_templates/";
 constexpr size_t kMaxTemplates = 32;
-
-MrSlice as_slice(std::string_view bytes) {
-  return {.data = reinterpret_cast<const uint8_t*>(bytes.data()), .size = bytes.size()};
-}
-
-// Moves a message out of the bridge.
-std::string take(MrBuffer buffer) {
-  std::string text(reinterpret_cast<const char*>(buffer.data), buffer.size);
-  mr_buffer_free(buffer);
-  return text;
-}
 
 struct Source {
   std::string file;

@@ -8,21 +8,11 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "text/bridge_bytes.h"
 
 namespace millrace {
 
 namespace {
-
-MrSlice as_slice(std::string_view bytes) {
-  return {.data = reinterpret_cast<const uint8_t*>(bytes.data()), .size = bytes.size()};
-}
-
-// Moves the text of a buffer out of the bridge.
-std::string take(MrBuffer buffer) {
-  std::string text(reinterpret_cast<const char*>(buffer.data), buffer.size);
-  mr_buffer_free(buffer);
-  return text;
-}
 
 // Throws what a call reported; `what` names its input.
 void throw_if_failed(const MrError& error, std::string_view what) {

@@ -10,6 +10,7 @@
 #include "checkpoint/safetensors_bytes.h"
 #include "checkpoint/source.h"
 #include "support/errors.h"
+#include "support/source_dir.h"
 #include "support/temp_dir.h"
 
 namespace millrace {
@@ -27,7 +28,7 @@ using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
 std::string golden(const std::string& name) {
-  return std::string(MILLRACE_SOURCE_DIR) + "/tests/golden/" + name;
+  return test::source_dir().string() + "/tests/golden/" + name;
 }
 
 // A file with one tensor of four bytes 0, 1, 2, 3.

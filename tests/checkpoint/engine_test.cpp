@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/version.h"
 #include "support/errors.h"
+#include "support/source_dir.h"
 #include "support/temp_dir.h"
 
 namespace millrace {
@@ -70,7 +71,7 @@ class EngineTest : public testing::Test {
   }
 
   static inline const std::string kCheckpoint =
-      std::string(MILLRACE_SOURCE_DIR) + "/tests/golden/bert_mean";
+      test::source_dir().string() + "/tests/golden/bert_mean";
 
   TempDir dir_;
   ThreadPool pool_{2};
@@ -160,7 +161,7 @@ TEST_F(EngineTest, NoFileNamesTheDirectoryItWasBuiltIn) {
   write(target());
   for (const auto& [name, bytes] : contents_of(target())) {
     EXPECT_THAT(bytes, Not(HasSubstr(dir_.path().string()))) << name;
-    EXPECT_THAT(bytes, Not(HasSubstr(MILLRACE_SOURCE_DIR))) << name;
+    EXPECT_THAT(bytes, Not(HasSubstr(test::source_dir().string()))) << name;
   }
 }
 

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "checkpoint/safetensors_bytes.h"
 #include "support/errors.h"
+#include "support/source_dir.h"
 #include "support/temp_dir.h"
 
 namespace millrace {
@@ -222,7 +223,7 @@ TEST(SafetensorsFileTest, NamesItsPath) {
 }
 
 TEST(SafetensorsFileTest, ReadsWhatTheReferenceWriterWrote) {
-  const SafetensorsFile file(std::string(MILLRACE_SOURCE_DIR) +
+  const SafetensorsFile file(test::source_dir().string() +
                              "/tests/golden/bert_mean/model.safetensors");
   EXPECT_EQ(file.header().entries.size(), 53u);
   bool found = false;

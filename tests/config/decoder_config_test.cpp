@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "config/model_config.h"
 #include "support/errors.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -19,7 +20,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 ModelConfig golden(const std::string& name) {
-  const fs::path file = fs::path(MILLRACE_SOURCE_DIR) / "tests/golden/decoders" / name;
+  const fs::path file = test::source_dir() / "tests/golden/decoders" / name;
   return ModelConfig::from_hf({{"config.json", read_file((file / "config.json").string())}}, name);
 }
 

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "support/errors.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -20,8 +21,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-ConfigTexts golden(const std::string& name) {
-  const fs::path directory = fs::path(MILLRACE_SOURCE_DIR) / "tests" / "golden" / name;
+ConfigTexts golden_texts(const std::string& name) {
+  const fs::path directory = test::source_dir() / "tests" / "golden" / name;
   ConfigTexts texts;
   std::vector<std::string> files = hf_config_files();
   files.push_back("1_Pooling/config.json");  // the folder that modules.json names
@@ -59,7 +60,7 @@ ModelConfig read(const ConfigTexts& texts) {
 }
 
 TEST(ModelConfigTest, ReadsBertMean) {
-  const ModelConfig config = read(golden("bert_mean"));
+  const ModelConfig config = read(golden_texts("bert_mean"));
   EXPECT_EQ(config.architecture, "BertModel");
   EXPECT_EQ(config.model_type, "bert");
   EXPECT_EQ(config.dtype, DType::kF32);
@@ -80,7 +81,7 @@ TEST(ModelConfigTest, ReadsBertMean) {
 }
 
 TEST(ModelConfigTest, ReadsBertCls) {
-  const ModelConfig config = read(golden("bert_cls"));
+  const ModelConfig config = read(golden_texts("bert_cls"));
   EXPECT_EQ(config.architecture, "BertForPreTraining");
   EXPECT_EQ(config.dtype, DType::kF32);
   EXPECT_EQ(config.max_position_embeddings, 48);
@@ -96,7 +97,7 @@ TEST(ModelConfigTest, ReadsBertCls) {
 }
 
 TEST(ModelConfigTest, ReadsBertBf16) {
-  const ModelConfig config = read(golden("bert_bf16"));
+  const ModelConfig config = read(golden_texts("bert_bf16"));
   EXPECT_EQ(config.architecture, "BertModel");
   EXPECT_EQ(config.dtype, DType::kBF16);
   EXPECT_EQ(config.hidden_size, 128);
@@ -109,12 +110,12 @@ TEST(ModelConfigTest, ReadsBertBf16) {
 }
 
 TEST(ModelConfigTest, ReadsTheClassifiers) {
-  const ModelConfig rerank = read(golden("bert_rerank"));
+  const ModelConfig rerank = read(golden_texts("bert_rerank"));
   EXPECT_EQ(rerank.architecture, "BertForSequenceClassification");
   EXPECT_EQ(rerank.dtype, DType::kF16);
   EXPECT_THAT(rerank.labels, ElementsAre("LABEL_0"));
   EXPECT_EQ(rerank.max_position_embeddings, 50);
-  const ModelConfig classify = read(golden("bert_classify"));
+  const ModelConfig classify = read(golden_texts("bert_classify"));
   EXPECT_THAT(classify.labels, ElementsAre("negative", "neutral", "very positive"));
   EXPECT_TRUE(classify.is_classifier());
   EXPECT_EQ(classify.max_input_tokens, 44);

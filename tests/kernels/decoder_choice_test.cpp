@@ -12,7 +12,7 @@
 namespace millrace::cuda {
 namespace {
 
-constexpr DType kTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
+constexpr DType kDecoderTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
 
 bool is_listed(const KernelLaunch& launch, DType type) {
   const std::vector<KernelInstance> all = all_kernels(type, {90, true});
@@ -20,7 +20,7 @@ bool is_listed(const KernelLaunch& launch, DType type) {
 }
 
 TEST(DecoderRowChoice, RowsOfEveryWidthHaveANormThatHoldsThem) {
-  for (const DType type : kTypes) {
+  for (const DType type : kDecoderTypes) {
     const std::vector<KernelInstance> all = decoder_row_kernels(type);
     for (int64_t width = 1; width <= kMaxRmsWidth; ++width) {
       const KernelLaunch launch = rms_norm_kernel(type, 1000, width);
@@ -43,7 +43,7 @@ TEST(DecoderRowChoice, RowsOfEveryWidthHaveANormThatHoldsThem) {
 }
 
 TEST(DecoderRowChoice, GridsCoverRowsAndColumns) {
-  for (const DType type : kTypes) {
+  for (const DType type : kDecoderTypes) {
     const int64_t elements = 16 / size_of(type);
     for (const int64_t width : {1, 7, 8, 255, 256, 257, 4096, 14336, 151936}) {
       for (const int64_t rows : {1, 3, 65535, 1'000'000}) {

@@ -14,8 +14,8 @@ namespace {
 
 // Relative error of a row. A chain of 1536 fused multiply-adds in fp32 stays well below it; bf16
 // results carry half a unit of their last place (2^-8 at most).
-constexpr double kF32Bound = 3e-6;
-constexpr double kBf16Bound = 4e-3;
+constexpr double kProductF32Bound = 3e-6;
+constexpr double kProductBf16Bound = 4e-3;
 
 constexpr Factors kFloats{};
 constexpr Factors kHalves{.x = DType::kBF16, .weight = DType::kBF16};
@@ -23,7 +23,7 @@ constexpr Factors kHalfWeight{.weight = DType::kBF16};
 
 // A row of a few sums may come to nearly nothing, which magnifies its relative error.
 double f32_bound(int64_t n) {
-  return n >= 16 ? kF32Bound : 1e-3;
+  return n >= 16 ? kProductF32Bound : 1e-3;
 }
 
 struct Shape {
@@ -206,7 +206,7 @@ TEST_P(GemmTest, WritesBf16) {
         run<float, uint16_t>(kernels, pool, product, product.x, kFloats, epilogue, 0, 3);
     std::vector<float> wide;
     for (uint16_t value : out.values()) wide.push_back(float_of_bf16(value));
-    EXPECT_LT(reference::max_row_error(wide.data(), 48, expected, 21, 45), kBf16Bound);
+    EXPECT_LT(reference::max_row_error(wide.data(), 48, expected, 21, 45), kProductBf16Bound);
   }
 }
 

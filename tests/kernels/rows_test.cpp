@@ -8,9 +8,9 @@
 namespace millrace::cpu {
 namespace {
 
-constexpr double kF32Bound = 1e-6;   // relative error of a row
-constexpr double kExpBound = 3e-6;   // where an exponential is involved
-constexpr double kBf16Bound = 4e-3;  // half a unit of the last place is 2^-8
+constexpr double kRowF32Bound = 1e-6;   // relative error of a row
+constexpr double kRowExpBound = 3e-6;   // where an exponential is involved
+constexpr double kRowBf16Bound = 4e-3;  // half a unit of the last place is 2^-8
 
 // Sums of a few elements may come to nearly nothing, which magnifies their relative error.
 double row_bound(int64_t width) {
@@ -61,7 +61,7 @@ TEST_P(RowsTest, LayerNormMatchesReference) {
           << "width " << width;
       const auto wide = widened(narrow.values());
       EXPECT_LT(reference::max_row_error(wide.data(), stride, expected, rows, width),
-                kBf16Bound + bound)
+                kRowBf16Bound + bound)
           << "width " << width;
 
       std::vector<float> in_place = x;
@@ -188,19 +188,19 @@ TEST_P(RowsTest, InPlaceKernelsMatchReference) {
     const int64_t rows = random.integer(1, 60);
     const auto x = random.normal(rows * width, 4.0f);
     check_rows(kernels, pool, l2_normalize, x, reference::l2_normalize(x, rows, width), rows, width,
-               kF32Bound);
+               kRowF32Bound);
     check_rows(kernels, pool, softmax, x, reference::softmax(x, rows, width), rows, width,
-               kExpBound);
-    check_rows(kernels, pool, sigmoid, x, reference::sigmoid(x), rows, width, kExpBound);
+               kRowExpBound);
+    check_rows(kernels, pool, sigmoid, x, reference::sigmoid(x), rows, width, kRowExpBound);
   }
 }
 
 TEST_P(RowsTest, ExtremesStayFinite) {
   const std::vector<float> zeros(20, 0.0f);
-  check_rows(kernels, pool, l2_normalize, zeros, std::vector<double>(20, 0.0), 1, 20, kF32Bound);
+  check_rows(kernels, pool, l2_normalize, zeros, std::vector<double>(20, 0.0), 1, 20, kRowF32Bound);
   const std::vector<float> wide = {-3e38f, -1000.0f, 0.0f, 1000.0f, 1000.0f};
-  check_rows(kernels, pool, softmax, wide, reference::softmax(wide, 1, 5), 1, 5, kExpBound);
-  check_rows(kernels, pool, sigmoid, wide, reference::sigmoid(wide), 1, 5, kExpBound);
+  check_rows(kernels, pool, softmax, wide, reference::softmax(wide, 1, 5), 1, 5, kRowExpBound);
+  check_rows(kernels, pool, sigmoid, wide, reference::sigmoid(wide), 1, 5, kRowExpBound);
 }
 
 TEST_P(RowsTest, BitsOfARowDependOnItAlone) {

@@ -7,6 +7,7 @@
 #include "models/plan.h"
 #include "support/errors.h"
 #include "support/made_weights.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -18,8 +19,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-const std::filesystem::path kDecoders =
-    std::filesystem::path(MILLRACE_SOURCE_DIR) / "tests" / "golden" / "decoders";
+const std::filesystem::path kDecoders = test::source_dir() / "tests" / "golden" / "decoders";
 constexpr StepLimits kLimits{.max_num_tokens = 64, .max_num_sequences = 8, .max_seq_len = 128};
 
 // The weights of a fixture with one tensor more or less.

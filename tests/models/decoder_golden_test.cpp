@@ -10,6 +10,7 @@
 #include "kernels/kernel_test.h"
 #include "support/made_weights.h"
 #include "support/paged_decoder.h"
+#include "support/source_dir.h"
 #include "support/test_device.h"
 
 namespace millrace {
@@ -29,7 +30,7 @@ const std::vector<std::string> kFamilies = {
 
 struct Fixture {
   explicit Fixture(const std::string& name)
-      : directory(fs::path(MILLRACE_SOURCE_DIR) / "tests" / "golden" / "decoders" / name),
+      : directory(test::source_dir() / "tests" / "golden" / "decoders" / name),
         config(ModelConfig::from_hf(read_config_texts(directory), directory.string())),
         weights(directory),
         expected(Checkpoint::from_file((directory / "expected.safetensors").string())) {

@@ -7,6 +7,7 @@
 
 #include "build/builder.h"
 #include "support/paged_decoder.h"
+#include "support/source_dir.h"
 #include "support/temp_dir.h"
 
 namespace millrace {
@@ -14,13 +15,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kDemoModel = fs::path(MILLRACE_SOURCE_DIR) / "examples" / "demo-model";
+const fs::path kDemoModel = test::source_dir() / "examples" / "demo-model";
 
 struct Expected {
   Expected()
-      : file(Checkpoint::from_file((fs::path(MILLRACE_SOURCE_DIR) /
-                                    "tests/golden/decoders/demo_model/expected.safetensors")
-                                       .string())),
+      : file(Checkpoint::from_file(
+            (test::source_dir() / "tests/golden/decoders/demo_model/expected.safetensors")
+                .string())),
         ids(file.find("token_ids")->as<const int32_t>()),
         prompt_length(static_cast<size_t>(file.find("prompt_length")->as<const int32_t>()[0])),
         rows(file.find("logit_rows")->as<const int32_t>()) {}

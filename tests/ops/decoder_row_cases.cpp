@@ -69,11 +69,11 @@ OpError run_embed_tokens(TestDevice& device, Random& random, int64_t rows, int64
 
 // A step that follows a sample() before anybody has read it names the tokens by their rows.
 OpError run_embed_sampled_tokens(TestDevice& device, Random& random) {
-  constexpr int64_t kVocab = 23, kWidth = 8;
+  constexpr int64_t kTableRows = 23, kTableWidth = 8;
   Ops& ops = device.ops();
-  std::vector<float> values = normal(device, random, kVocab * kWidth);
-  const Tensor table = ops.place_table(host_tensor(values, {kVocab, kWidth}));
-  const Tensor logits = device.upload(std::vector<float>(kVocab, 1), DType::kF32, 1);
+  std::vector<float> values = normal(device, random, kTableRows * kTableWidth);
+  const Tensor table = ops.place_table(host_tensor(values, {kTableRows, kTableWidth}));
+  const Tensor logits = device.upload(std::vector<float>(kTableRows, 1), DType::kF32, 1);
   SamplingBatch sampling;
   for (const int32_t token : {9, 22, 4}) sampling.append({.given_token = token});
   device.poison();
@@ -86,8 +86,8 @@ OpError run_embed_sampled_tokens(TestDevice& device, Random& random) {
   const OpError error = compare(device, out, [&] {
     std::vector<double> expected;
     for (const int64_t token : {22, 3, 4, 9})
-      expected.insert(expected.end(), values.begin() + token * kWidth,
-                      values.begin() + (token + 1) * kWidth);
+      expected.insert(expected.end(), values.begin() + token * kTableWidth,
+                      values.begin() + (token + 1) * kTableWidth);
     return expected;
   });
   batch.token_ids[0] = ~3;
@@ -321,7 +321,7 @@ std::vector<OpCase> decoder_row_bench_cases(int64_t num_tokens) {
   std::vector<OpCase> all;
   constexpr int64_t kHidden = 4096;
   constexpr int64_t kGates = 14336;
-  constexpr int64_t kVocab = 128256;
+  constexpr int64_t kLlamaVocab = 128256;
   const int64_t many = num_tokens / 2;
   for (const int64_t rows : {many, int64_t{64}, int64_t{1}}) {
     add(all, fmt::format("embed_tokens_{}x{}", rows, kHidden), run_embed_tokens, rows, kHidden,
@@ -332,15 +332,15 @@ std::vector<OpCase> decoder_row_bench_cases(int64_t num_tokens) {
         rows / 4 + 1, kGates, int64_t{0}, F::kSilu, R::kSilu);
   }
   add(all, fmt::format("rope_angles_{}x64", many), run_rope_angles, many, int64_t{64});
-  add(all, fmt::format("scale_and_cap_64x{}", kVocab), run_scale_and_cap, int64_t{64}, kVocab,
-      int64_t{0}, 30.0f);
+  add(all, fmt::format("scale_and_cap_64x{}", kLlamaVocab), run_scale_and_cap, int64_t{64},
+      kLlamaVocab, int64_t{0}, 30.0f);
   for (const int64_t rows : {1, 64, 256}) {
-    const std::string size = fmt::format("{}x{}", rows, kVocab);
-    add(all, "sample_greedy_" + size, run_sample, rows, kVocab, Draw::kGreedy);
-    add(all, "sample_top_p_" + size, run_sample, rows, kVocab, Draw::kTopP);
-    add(all, "sample_top_k_p_penalties_" + size, run_sample, rows, kVocab,
+    const std::string size = fmt::format("{}x{}", rows, kLlamaVocab);
+    add(all, "sample_greedy_" + size, run_sample, rows, kLlamaVocab, Draw::kGreedy);
+    add(all, "sample_top_p_" + size, run_sample, rows, kLlamaVocab, Draw::kTopP);
+    add(all, "sample_top_k_p_penalties_" + size, run_sample, rows, kLlamaVocab,
         Draw::kTopKTopPPenalties);
-    add(all, "sample_flat_" + size, run_sample, rows, kVocab, Draw::kFlat);
+    add(all, "sample_flat_" + size, run_sample, rows, kLlamaVocab, Draw::kFlat);
   }
   return all;
 }

@@ -11,6 +11,7 @@
 #include "models/plan.h"
 #include "models/registry.h"
 #include "ops/cpu/cpu_ops.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 
@@ -18,7 +19,7 @@ inline const std::vector<std::string> kGoldenModels = {"bert_mean", "bert_cls", 
                                                        "bert_rerank", "bert_classify"};
 
 inline std::filesystem::path golden_directory(const std::string& name) {
-  return std::filesystem::path(MILLRACE_SOURCE_DIR) / "tests" / "golden" / name;
+  return test::source_dir() / "tests" / "golden" / name;
 }
 
 // The files of a checkpoint, opened once for all the backends that a test runs it on.

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kBlockSize = 32;
 constexpr int64_t kMostCacheBytes = int64_t{24} << 30;
 
-struct Case {
+struct PagedCase {
   std::string name;
   HeadLayout heads;
   int64_t sequences = 1;
@@ -24,7 +24,7 @@ struct Case {
 };
 
 // Sequences whose blocks are in no order.
-Batch batch_of(const Case& c, cpu::Random& random) {
+Batch batch_of(const PagedCase& c, cpu::Random& random) {
   const std::vector<SequenceLength> lengths(static_cast<size_t>(c.sequences),
                                             {.rows = c.rows, .keys = c.keys});
   Batch batch = decoder_batch(lengths, 1, kBlockSize);
@@ -36,7 +36,7 @@ Batch batch_of(const Case& c, cpu::Random& random) {
 }
 
 // Seconds of one layer's attention. Layers have memory of their own, so that no cache holds it.
-double measure(TestDevice& device, const Case& c) {
+double measure(TestDevice& device, const PagedCase& c) {
   Ops& ops = device.ops();
   cpu::Random random;
   const Batch batch = batch_of(c, random);
@@ -70,20 +70,20 @@ double measure(TestDevice& device, const Case& c) {
   return device.seconds() / static_cast<double>(layers);
 }
 
-double flops_of(const Case& c) {
+double flops_of(const PagedCase& c) {
   const double pairs =
       static_cast<double>(c.sequences) *
       (static_cast<double>(c.rows * c.keys) - static_cast<double>(c.rows * (c.rows - 1)) / 2);
   return 4 * pairs * static_cast<double>(c.heads.q_width());
 }
 
-double bytes_of(const Case& c, DType dtype) {
+double bytes_of(const PagedCase& c, DType dtype) {
   const int64_t kv = 2 * c.keys * c.heads.num_kv_heads * c.heads.head_dim;
   return static_cast<double>(c.sequences * (kv + 2 * c.rows * c.heads.q_width()) * size_of(dtype));
 }
 
-std::vector<Case> cases() {
-  std::vector<Case> all;
+std::vector<PagedCase> cases() {
+  std::vector<PagedCase> all;
   for (const int64_t kv_heads : {8, 4}) {
     const HeadLayout heads{.num_heads = 32, .num_kv_heads = kv_heads, .head_dim = 128};
     for (const int64_t sequences : {1, 8, 64, 256}) {
@@ -117,7 +117,7 @@ void bench_paged_attention(const std::function<std::unique_ptr<TestDevice>()>& m
                            double copy_rate, double product_rate) {
   fmt::print("| {:<34} | {:>9} | {:>7} | {:>7} | {:>10} |\n", "attention", "us", "GB/s", "TFLOP/s",
              "of ceiling");
-  for (const Case& c : cases()) {
+  for (const PagedCase& c : cases()) {
     const auto device = make();
     const double seconds = measure(*device, c);
     const double bytes = bytes_of(c, device->ops().precision().hidden);

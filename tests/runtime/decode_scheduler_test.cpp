@@ -50,9 +50,10 @@ void PrintTo(const Trace& trace, std::ostream* out) {
   *out << trace.name;
 }
 
-class Player {
+class TracePlayer {
  public:
-  explicit Player(const Trace& trace) : blocks_(trace.blocks), scheduler_(trace.limits, blocks_) {}
+  explicit TracePlayer(const Trace& trace)
+      : blocks_(trace.blocks), scheduler_(trace.limits, blocks_) {}
 
   void play(const std::string& line) {
     std::istringstream in(line);
@@ -247,7 +248,7 @@ const std::vector<Trace> kTraces = {
 class DecodeSchedulerTrace : public testing::TestWithParam<Trace> {};
 
 TEST_P(DecodeSchedulerTrace, Plays) {
-  Player player(GetParam());
+  TracePlayer player(GetParam());
   for (const std::string& line : GetParam().lines) {
     SCOPED_TRACE(line);
     player.play(line);

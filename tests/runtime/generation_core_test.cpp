@@ -16,6 +16,7 @@
 #include "models/plan.h"
 #include "ops/cpu/cpu_ops.h"
 #include "support/rounds.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -78,7 +79,7 @@ class TestGenerator {
 
   TestGenerator() : TestGenerator(Options{}) {}
   explicit TestGenerator(const Options& options) {
-    const fs::path directory = fs::path(MILLRACE_SOURCE_DIR) / "examples" / "demo-model";
+    const fs::path directory = test::source_dir() / "examples" / "demo-model";
     files_ = open_hf_directory(directory);
     config_ = ModelConfig::from_hf(files_.config_texts, directory.string());
     config_.num_layers = options.num_layers;
@@ -201,8 +202,7 @@ INSTANTIATE_TEST_SUITE_P(StepsInFlight, GenerationCoreTest, testing::Values(1, 2
 
 TEST_P(GenerationCoreTest, GreedyTokensAreThoseOfTransformers) {
   const Checkpoint expected = Checkpoint::from_file(
-      (fs::path(MILLRACE_SOURCE_DIR) / "tests/golden/decoders/demo_model/expected.safetensors")
-          .string());
+      (test::source_dir() / "tests/golden/decoders/demo_model/expected.safetensors").string());
   const auto ids = expected.find("token_ids")->as<const int32_t>();
   const auto length = static_cast<size_t>(expected.find("prompt_length")->as<const int32_t>()[0]);
   const std::vector<int32_t> prompt(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(length));

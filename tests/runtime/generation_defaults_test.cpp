@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "checkpoint/model_files.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -44,7 +45,7 @@ TEST(GenerationDefaults, AreThoseOfTheFile) {
 }
 
 TEST(GenerationDefaults, EndTokensOfAllFilesCount) {
-  const auto directory = std::filesystem::path(MILLRACE_SOURCE_DIR) / "examples" / "demo-model";
+  const auto directory = test::source_dir() / "examples" / "demo-model";
   ModelFiles files = open_hf_directory(directory);
   const Tokenizer tokenizer = Tokenizer::from_json(files.tokenizer_json);
   const ModelConfig config = ModelConfig::from_hf(files.config_texts, "demo");

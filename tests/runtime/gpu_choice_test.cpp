@@ -5,6 +5,7 @@
 #include "build/builder.h"
 #include "runtime/loaded_model.h"
 #include "support/errors.h"
+#include "support/source_dir.h"
 #include "support/temp_dir.h"
 
 namespace millrace {
@@ -14,7 +15,9 @@ using testing::HasSubstr;
 
 class GpuChoiceTest : public testing::Test {
  protected:
-  GpuChoiceTest() { ::setenv("MILLRACE_CUDA_BACKEND", MILLRACE_FAKE_BACKEND, 1); }
+  GpuChoiceTest() {
+    ::setenv("MILLRACE_CUDA_BACKEND", (test::program_dir() / "libfake_cuda_backend.so").c_str(), 1);
+  }
   ~GpuChoiceTest() override {
     ::unsetenv("MILLRACE_CUDA_BACKEND");
     ::unsetenv("MILLRACE_FAKE_GPUS");

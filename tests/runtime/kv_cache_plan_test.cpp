@@ -12,7 +12,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr int64_t kBlockSize = 32;
+constexpr int64_t kPlannedBlockSize = 32;
 
 // 4 layers that see all, 2 that see a window: 8 KiB and 4 KiB a token.
 KvCacheSpec mixed_spec() {
@@ -30,14 +30,14 @@ KvCacheBudget budget(int64_t bytes, int64_t host_bytes = 0) {
   return {.bytes = bytes, .host_bytes = host_bytes, .origin = "a test", .remedy = "raise it"};
 }
 
-constexpr int64_t kFullBlock = kBlockSize * 4 * 2 * 4 * 64 * 4;    // bytes in F32
-constexpr int64_t kWindowBlock = kBlockSize * 2 * 2 * 4 * 64 * 4;  // likewise
+constexpr int64_t kFullBlock = kPlannedBlockSize * 4 * 2 * 4 * 64 * 4;    // bytes in F32
+constexpr int64_t kWindowBlock = kPlannedBlockSize * 2 * 2 * 4 * 64 * 4;  // likewise
 constexpr int64_t kWindowBlocks = 7;  // 128 tokens of a step and 63 before, wherever they begin
 constexpr int64_t kSequence = 32 * kFullBlock + kWindowBlocks * kWindowBlock;
 
 TEST(KvCachePlan, GroupsShareAsASequenceWould) {
   const KvCachePlan plan =
-      plan_kv_cache(mixed_spec(), DType::kF32, kBlockSize, limits(), budget(4 * kSequence));
+      plan_kv_cache(mixed_spec(), DType::kF32, kPlannedBlockSize, limits(), budget(4 * kSequence));
   EXPECT_THAT(plan.size.num_blocks, ElementsAre(4 * 32, 4 * kWindowBlocks));
   EXPECT_EQ(plan.bytes, 4 * kSequence);
   EXPECT_TRUE(plan.size.num_host_blocks.empty());
@@ -47,19 +47,20 @@ TEST(KvCachePlan, GroupsShareAsASequenceWould) {
 }
 
 TEST(KvCachePlan, HalfTheBytesOfAValueHoldTwice) {
-  EXPECT_THAT(plan_kv_cache(mixed_spec(), DType::kBF16, kBlockSize, limits(), budget(2 * kSequence))
-                  .size.num_blocks,
-              ElementsAre(4 * 32, 4 * kWindowBlocks));
+  EXPECT_THAT(
+      plan_kv_cache(mixed_spec(), DType::kBF16, kPlannedBlockSize, limits(), budget(2 * kSequence))
+          .size.num_blocks,
+      ElementsAre(4 * 32, 4 * kWindowBlocks));
 }
 
 TEST(KvCachePlan, NoMoreThanAllSequencesCanUse) {
-  const KvCachePlan plan =
-      plan_kv_cache(mixed_spec(), DType::kF32, kBlockSize, limits(), budget(1000 * kSequence));
+  const KvCachePlan plan = plan_kv_cache(mixed_spec(), DType::kF32, kPlannedBlockSize, limits(),
+                                         budget(1000 * kSequence));
   EXPECT_THAT(plan.size.num_blocks, ElementsAre(8 * 32, 8 * kWindowBlocks));
 }
 
 TEST(KvCachePlan, HostBlocksShareTheirBytesAlike) {
-  const KvCachePlan plan = plan_kv_cache(mixed_spec(), DType::kF32, kBlockSize, limits(),
+  const KvCachePlan plan = plan_kv_cache(mixed_spec(), DType::kF32, kPlannedBlockSize, limits(),
                                          budget(kSequence, 3 * kSequence));
   EXPECT_THAT(plan.size.num_host_blocks, ElementsAre(3 * 32, 3 * kWindowBlocks));
   EXPECT_EQ(plan.host_bytes, 3 * kSequence);
@@ -67,7 +68,7 @@ TEST(KvCachePlan, HostBlocksShareTheirBytesAlike) {
 
 TEST(KvCachePlan, WhatDoesNotHoldOneSequenceSaysWhatWould) {
   try {
-    plan_kv_cache(mixed_spec(), DType::kF32, kBlockSize, limits(),
+    plan_kv_cache(mixed_spec(), DType::kF32, kPlannedBlockSize, limits(),
                   budget(16 * kFullBlock + kWindowBlocks * kWindowBlock));
     FAIL() << "half a sequence is not enough";
   } catch (const Error& error) {
@@ -77,7 +78,7 @@ TEST(KvCachePlan, WhatDoesNotHoldOneSequenceSaysWhatWould) {
     EXPECT_THAT(error.hint(), HasSubstr("at most 512, or raise it"));
   }
   EXPECT_NO_THROW(
-      plan_kv_cache(mixed_spec(), DType::kF32, kBlockSize, limits(), budget(kSequence)));
+      plan_kv_cache(mixed_spec(), DType::kF32, kPlannedBlockSize, limits(), budget(kSequence)));
 }
 
 // What the scheduler promises to accept must fit the blocks that the plan gives.
@@ -92,7 +93,7 @@ TEST(KvCachePlan, TheLongestRequestIsAccepted) {
       KvCachePlan plan;
       while (true) {  // the least budget that is not refused
         try {
-          plan = plan_kv_cache(mixed_spec(), DType::kF32, kBlockSize, at, budget(least));
+          plan = plan_kv_cache(mixed_spec(), DType::kF32, kPlannedBlockSize, at, budget(least));
           break;
         } catch (const Error&) {
           least += kWindowBlock;

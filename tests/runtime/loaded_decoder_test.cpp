@@ -9,6 +9,7 @@
 #include "build/builder.h"
 #include "runtime/generation_core.h"
 #include "runtime/loaded_model.h"
+#include "support/source_dir.h"
 #include "support/temp_dir.h"
 
 namespace millrace {
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 fs::path demo_model() {
-  return fs::path(MILLRACE_SOURCE_DIR) / "examples" / "demo-model";
+  return test::source_dir() / "examples" / "demo-model";
 }
 
 // What millrace serve gives to a decoder on the CPU, with a small cache.
@@ -52,8 +53,7 @@ std::vector<int32_t> generate(LoadedModel& loaded, const std::vector<int32_t>& p
 struct Golden {
   Golden() {
     const Checkpoint expected = Checkpoint::from_file(
-        (fs::path(MILLRACE_SOURCE_DIR) / "tests/golden/decoders/demo_model/expected.safetensors")
-            .string());
+        (test::source_dir() / "tests/golden/decoders/demo_model/expected.safetensors").string());
     const auto ids = expected.find("token_ids")->as<const int32_t>();
     const auto length = expected.find("prompt_length")->as<const int32_t>()[0];
     prompt.assign(ids.begin(), ids.begin() + length);
@@ -122,7 +122,7 @@ TEST(LoadedDecoder, WindowsChangeNoTokens) {
     options.build.max_seq_len = 96;
     options.build.max_num_tokens = 65;
     options.generation.kv_block_size = 16;
-    const fs::path shape = fs::path(MILLRACE_SOURCE_DIR) / "tests/golden/decoders" / name;
+    const fs::path shape = test::source_dir() / "tests/golden/decoders" / name;
     std::vector<GenerationRequest> requests;
     for (int i = 0; i < 8; ++i) {
       GenerationRequest request{.sampling = {.temperature = 1, .seed = i, .max_tokens = 30}};

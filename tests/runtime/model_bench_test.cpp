@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -25,7 +26,7 @@ LoadOptions options_for(const ModelBenchOptions& sizes) {
 TEST(ModelBench, MeasuresEachSizeThatFits) {
   const ModelBenchOptions sizes{
       .prompts = {16, 100}, .batch_sizes = {1, 3, 40}, .contexts = {20, 110}, .num_steps = 2};
-  const fs::path demo = fs::path(MILLRACE_SOURCE_DIR) / "examples" / "demo-model";
+  const fs::path demo = test::source_dir() / "examples" / "demo-model";
   const auto model = LoadedModel::open(demo, options_for(sizes));
   std::vector<std::string> heard;
   const ModelBenchReport report =
@@ -52,7 +53,7 @@ TEST(ModelBench, MeasuresEachSizeThatFits) {
 }
 
 TEST(ModelBench, AnEncoderGeneratesNothing) {
-  const fs::path bert = fs::path(MILLRACE_SOURCE_DIR) / "tests/golden/bert_mean";
+  const fs::path bert = test::source_dir() / "tests/golden/bert_mean";
   const auto model = LoadedModel::open(bert, {.device = Device{}, .num_threads = 1});
   EXPECT_THROW(run_model_bench(*model, {}, [](const std::string&) {}), Error);
 }

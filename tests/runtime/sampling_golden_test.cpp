@@ -12,6 +12,7 @@
 #include "runtime/generation_core.h"
 #include "runtime/loaded_model.h"
 #include "support/rounds.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -68,7 +69,7 @@ class SamplingGolden : public testing::TestWithParam<int64_t> {
     options.build.max_batch_size = 8;
     options.build.max_num_tokens = 128;
     options.generation.kv_cache_bytes = 64 << 20;
-    loaded_ = LoadedModel::open(fs::path(MILLRACE_SOURCE_DIR) / "examples" / "demo-model", options);
+    loaded_ = LoadedModel::open(test::source_dir() / "examples" / "demo-model", options);
     Generator& generator = *loaded_->generator;
     generator.limits.max_steps_in_flight = GetParam();
     core_ = std::make_unique<GenerationCore>(
@@ -97,7 +98,7 @@ class SamplingGolden : public testing::TestWithParam<int64_t> {
   }
 
   json::value expected_ =
-      json::parse_file(std::string(MILLRACE_SOURCE_DIR) + "/tests/golden/sampling/expected.json");
+      json::parse_file(test::source_dir().string() + "/tests/golden/sampling/expected.json");
   std::unique_ptr<LoadedModel> loaded_;
   std::unique_ptr<GenerationCore> core_;
 };

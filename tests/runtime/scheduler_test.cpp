@@ -31,19 +31,19 @@ std::shared_ptr<ScheduledRequest> request_of(const std::vector<int64_t>& lengths
 //                    step A0 B0   the next step holds these sequences; "step" alone: there is none
 //                    cancel A, done A, drop A B, clear A B   what the last two remove
 //                    waiting 12   tokens that are in no step yet
-struct Trace {
+struct EncoderTrace {
   std::string name;
   StepLimits limits;
   std::vector<std::string> lines;
 };
 
-void PrintTo(const Trace& trace, std::ostream* out) {
+void PrintTo(const EncoderTrace& trace, std::ostream* out) {
   *out << trace.name;
 }
 
-class Player {
+class EncoderPlayer {
  public:
-  explicit Player(const StepLimits& limits) : scheduler_(limits) {}
+  explicit EncoderPlayer(const StepLimits& limits) : scheduler_(limits) {}
 
   void play(const std::string& line) {
     std::istringstream in(line);
@@ -114,7 +114,7 @@ StepLimits preferring(int64_t tokens, StepLimits limits) {
   return limits;
 }
 
-const std::vector<Trace> kTraces = {
+const std::vector<EncoderTrace> kEncoderTraces = {
     {"nothing_to_do", limits_of(10, 4, 10), {"step", "waiting 0", "drop", "clear"}},
     {"tokens_limit_a_step",
      limits_of(10, 9, 10),
@@ -171,17 +171,17 @@ const std::vector<Trace> kTraces = {
       "step D0"}},
 };
 
-class TraceTest : public testing::TestWithParam<Trace> {};
+class EncoderTraceTest : public testing::TestWithParam<EncoderTrace> {};
 
-TEST_P(TraceTest, GivesTheExpectedSteps) {
-  Player player(GetParam().limits);
+TEST_P(EncoderTraceTest, GivesTheExpectedSteps) {
+  EncoderPlayer player(GetParam().limits);
   for (const std::string& line : GetParam().lines) {
     SCOPED_TRACE(line);
     player.play(line);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Scheduler, TraceTest, testing::ValuesIn(kTraces),
+INSTANTIATE_TEST_SUITE_P(Scheduler, EncoderTraceTest, testing::ValuesIn(kEncoderTraces),
                          [](const auto& trace) { return trace.param.name; });
 
 // A stream of newcomers that never ends must not hold up what was there before.

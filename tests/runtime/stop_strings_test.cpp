@@ -55,12 +55,13 @@ TEST(StopStrings, NoStringsHoldNothing) {
 }
 
 // The whole text at once: the match that ends first, and of those the one that begins first.
-struct Expected {
+struct ExpectedText {
   std::string text;
   std::optional<size_t> stopped_by;
 };
 
-Expected search(const std::string& text, const std::vector<std::string>& strings, bool include) {
+ExpectedText search(const std::string& text, const std::vector<std::string>& strings,
+                    bool include) {
   for (size_t end = 1; end <= text.size(); ++end) {
     std::optional<size_t> found;
     for (size_t i = 0; i < strings.size(); ++i) {
@@ -88,7 +89,7 @@ TEST(StopStrings, AnyPiecesGiveWhatTheWholeTextGives) {
     for (std::string& string : strings) string = draw_text(1, 8);
     const bool include = random.integer(0, 1) == 1;
     const std::string text = draw_text(0, 60);
-    const Expected expected = search(text, strings, include);
+    const ExpectedText expected = search(text, strings, include);
     StopStrings stop(strings, include);
     std::string sent;
     for (size_t at = 0; at < text.size() && !stop.stopped_by();) {

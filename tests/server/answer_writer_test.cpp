@@ -6,19 +6,13 @@
 #include <cmath>
 
 #include "base/json.h"
-#include "text/tokenizer.h"
+#include "server/demo_tokenizer.h"
 
 namespace millrace {
 namespace {
 
-const Tokenizer& tokenizer() {
-  static const Tokenizer demo = Tokenizer::from_file(std::string(MILLRACE_SOURCE_DIR) +
-                                                     "/examples/demo-model/tokenizer.json");
-  return demo;
-}
-
 AnswerHead head(std::optional<int64_t> logprobs = {}) {
-  static const TokenPieces pieces(tokenizer());
+  static const TokenPieces pieces(demo_tokenizer());
   return {.id = "7",
           .created = 1,
           .model = "a \"model\"",
@@ -32,7 +26,7 @@ json::value parse(const std::string& text) {
 }
 
 int32_t id_of(std::string_view text) {
-  return tokenizer().encode(text, {.add_special_tokens = false}).token_ids.front();
+  return demo_tokenizer().encode(text, {.add_special_tokens = false}).token_ids.front();
 }
 
 constexpr AnswerUsage kUsage{.prompt_tokens = 5, .completion_tokens = 7, .cached_tokens = 2};

@@ -4,24 +4,18 @@
 #include <gtest/gtest.h>
 
 #include "server/choice.h"
-#include "text/tokenizer.h"
+#include "server/demo_tokenizer.h"
 
 namespace millrace {
 namespace {
 
-const Tokenizer& tokenizer() {
-  static const Tokenizer demo = Tokenizer::from_file(std::string(MILLRACE_SOURCE_DIR) +
-                                                     "/examples/demo-model/tokenizer.json");
-  return demo;
-}
-
 const TokenPieces& pieces() {
-  static const TokenPieces demo(tokenizer());
+  static const TokenPieces demo(demo_tokenizer());
   return demo;
 }
 
 std::vector<int32_t> ids_of(std::string_view text) {
-  return tokenizer().encode(text, {.add_special_tokens = false}).token_ids;
+  return demo_tokenizer().encode(text, {.add_special_tokens = false}).token_ids;
 }
 
 // All that a text lets out, until it has stopped or ended.

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -14,7 +15,7 @@ using testing::ElementsAre;
 // The demo model's tokenizer, some of whose control tokens have other names.
 Tokenizer with_tokens(const std::vector<std::pair<std::string, std::string>>& names) {
   json::value file =
-      json::parse_file(std::string(MILLRACE_SOURCE_DIR) + "/examples/demo-model/tokenizer.json");
+      json::parse_file(test::source_dir().string() + "/examples/demo-model/tokenizer.json");
   for (json::value& token : file.at("added_tokens").as_array()) {
     for (const auto& [from, to] : names) {
       if (token.at("content") == json::value(from)) token.at("content") = to;

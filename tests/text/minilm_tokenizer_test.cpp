@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "checkpoint/safetensors.h"
 #include "support/minilm.h"
+#include "support/source_dir.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
@@ -29,7 +30,7 @@ TEST(MiniLmTokenizer, EqualsSentenceTransformers) {
   const Tokenizer tokenizer = Tokenizer::from_file(*directory / "tokenizer.json");
   EXPECT_EQ(tokenizer.vocab_size(), 30522);
 
-  const std::string golden = std::string(MILLRACE_SOURCE_DIR) + "/tests/golden/";
+  const std::string golden = test::source_dir().string() + "/tests/golden/";
   const json::value texts = json::parse_file(golden + "texts.json");
   const SafetensorsFile expected(golden + "minilm/expected.safetensors");
   const auto token_ids = read_ints(expected, "token_ids");

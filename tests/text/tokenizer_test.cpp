@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "support/source_dir.h"
 
 namespace millrace {
 namespace {
@@ -19,10 +20,10 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 std::string source_path(const std::string& relative) {
-  return std::string(MILLRACE_SOURCE_DIR) + "/" + relative;
+  return test::source_dir().string() + "/" + relative;
 }
 
-Tokenizer load(const std::string& name) {
+Tokenizer load_tokenizer(const std::string& name) {
   return Tokenizer::from_file(source_path(name == "bert"
                                               ? "tests/golden/bert_mean/tokenizer.json"
                                               : "tests/text/tokenizers/" + name + ".json"));
@@ -83,7 +84,7 @@ INSTANTIATE_TEST_SUITE_P(Families, EveryTokenizer,
                          testing::Values("bert", "roberta", "unigram", "fallback", "llama"));
 
 TEST_P(EveryTokenizer, EqualsPython) {
-  const Tokenizer tokenizer = load(GetParam());
+  const Tokenizer tokenizer = load_tokenizer(GetParam());
   const json::value cases = json::parse_file(source_path("tests/text/tokenizer_cases.json"));
   int num_cases = 0;
   for (const json::value& element : cases.as_array()) {
@@ -123,7 +124,7 @@ TEST_P(EveryTokenizer, EqualsPython) {
 
 // Of a single text, truncation keeps a prefix or a suffix; byte offsets stay inside the text.
 TEST_P(EveryTokenizer, TruncatesRandomTexts) {
-  const Tokenizer tokenizer = load(GetParam());
+  const Tokenizer tokenizer = load_tokenizer(GetParam());
   const auto seed = std::random_device{}();
   SCOPED_TRACE(fmt::format("seed {}", seed));
   std::mt19937 random(seed);
@@ -156,7 +157,7 @@ TEST_P(EveryTokenizer, TruncatesRandomTexts) {
 }
 
 TEST_P(EveryTokenizer, GivesEqualResultsOnManyThreads) {
-  const Tokenizer tokenizer = load(GetParam());
+  const Tokenizer tokenizer = load_tokenizer(GetParam());
   const auto seed = std::random_device{}();
   SCOPED_TRACE(fmt::format("seed {}", seed));
   std::mt19937 random(seed);
@@ -182,7 +183,7 @@ TEST_P(EveryTokenizer, GivesEqualResultsOnManyThreads) {
 }
 
 TEST(Tokenizer, KnowsItsVocabulary) {
-  const Tokenizer tokenizer = load("bert");
+  const Tokenizer tokenizer = load_tokenizer("bert");
   EXPECT_EQ(tokenizer.vocab_size(), 320);
   EXPECT_EQ(tokenizer.max_token_id(), 319);
   EXPECT_EQ(tokenizer.num_special_tokens(), 2);
@@ -196,7 +197,7 @@ TEST(Tokenizer, KnowsItsVocabulary) {
 }
 
 TEST(Tokenizer, LeavesRoomForSpecialTokens) {
-  const Tokenizer tokenizer = load("bert");
+  const Tokenizer tokenizer = load_tokenizer("bert");
   EXPECT_THAT(tokenizer.encode("the mill", {.max_tokens = 2}).token_ids, ElementsAre(2, 3));
   const Error error = error_of([&] { tokenizer.encode("the mill", {.max_tokens = 1}); });
   EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
@@ -206,7 +207,7 @@ TEST(Tokenizer, LeavesRoomForSpecialTokens) {
 }
 
 TEST(Tokenizer, RefusesInvalidUtf8) {
-  const Tokenizer tokenizer = load("bert");
+  const Tokenizer tokenizer = load_tokenizer("bert");
   for (std::string_view bad :
        {"ab\xff", "ab\xc3", "ab\xc0\x80", "ab\xed\xa0\x80", "ab\xf4\x90\x80\x80"}) {
     const Error error = error_of([&] { tokenizer.encode(bad); });
@@ -217,7 +218,7 @@ TEST(Tokenizer, RefusesInvalidUtf8) {
 }
 
 TEST(Tokenizer, TakesLongTextsUpToTheLimit) {
-  const Tokenizer tokenizer = load("bert");
+  const Tokenizer tokenizer = load_tokenizer("bert");
   std::string text;
   while (text.size() < 1'000'000) text += "the mill ";
   const Encoding cut = tokenizer.encode(text, {.max_tokens = 16});

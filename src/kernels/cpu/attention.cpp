@@ -15,7 +15,7 @@ constexpr int64_t kPackingQueries = 8;
 // Queries of an item when there are too few heads and sequences to keep all threads busy.
 constexpr int64_t kShortItemQueries = 64;
 // Pairs of query and key, over all heads, that are done before another thread is awake.
-constexpr int64_t kLeastSharedWork = 256;
+constexpr int64_t kLeastSharedAttention = 256;
 
 // Calls body(item, cost) for the items in order: by sequence, head, query.
 template <typename Body>
@@ -43,7 +43,7 @@ void attention(const Kernels& kernels, ThreadPool& pool, const AttentionArgs& ar
       args.num_seqs * args.num_heads >= 4 * threads ? kMaxItemQueries : kShortItemQueries;
   int64_t total = 0;
   for_each_item(args, item_queries, [&](const AttentionItem&, int64_t cost) { total += cost; });
-  if (total <= kLeastSharedWork || threads == 1) {
+  if (total <= kLeastSharedAttention || threads == 1) {
     for_each_item(args, item_queries,
                   [&](const AttentionItem& item, int64_t) { kernels.attention(args, item); });
     return;

@@ -8,7 +8,7 @@ namespace millrace::cpu {
 
 namespace {
 
-constexpr int64_t kGrain = 16 * 1024;  // elements worth a thread
+constexpr int64_t kConvertGrain = 16 * 1024;  // elements worth a thread
 
 template <typename Read>
 void write_row(const Read& read, int64_t first, int64_t count, void* out, int64_t out_first,
@@ -41,7 +41,7 @@ void convert_part(const Kernels& kernels, const ConvertArgs& args, int64_t x_fir
 
 void convert_rows(const Kernels& kernels, ThreadPool& pool, const ConvertArgs& args) {
   if (args.width == 0) return;
-  pool.parallel_ranges(args.rows, kGrain / args.width + 1, [&](int64_t begin, int64_t end) {
+  pool.parallel_ranges(args.rows, kConvertGrain / args.width + 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       convert_part(kernels, args, r * args.x_stride, r * args.out_stride, args.width);
   });
@@ -50,7 +50,7 @@ void convert_rows(const Kernels& kernels, ThreadPool& pool, const ConvertArgs& a
 void convert(const Kernels& kernels, ThreadPool& pool, const void* x, DType x_dtype, void* out,
              DType out_dtype, int64_t count) {
   const ConvertArgs args{.x = x, .x_dtype = x_dtype, .out = out, .out_dtype = out_dtype};
-  pool.parallel_ranges(count, kGrain, [&](int64_t begin, int64_t end) {
+  pool.parallel_ranges(count, kConvertGrain, [&](int64_t begin, int64_t end) {
     convert_part(kernels, args, begin, begin, end - begin);
   });
 }

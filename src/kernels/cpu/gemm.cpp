@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "kernels/cpu/gemm_partition.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/scalar_convert.h"
@@ -20,11 +21,7 @@ constexpr int64_t kLeastGain = 10;
 // Weights from this size on, bytes, are not in a cache when their turn comes again.
 constexpr int64_t kUncachedBytes = 4 * 1024 * 1024;
 // Products of fewer steps (row, panel, k) than this are done before another thread is awake.
-constexpr int64_t kLeastSharedWork = 4096;
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
+constexpr int64_t kLeastSharedProduct = 4096;
 
 int64_t round_up(int64_t a, int64_t multiple) {
   return ceil_div(a, multiple) * multiple;
@@ -66,7 +63,7 @@ void pack_panel(const PanelShape& shape, int64_t n, int64_t k, int64_t panel, co
 
 GemmPartition best_partition(int64_t m, int64_t panels, int64_t k, const ProductCost& cost,
                              int64_t num_threads) {
-  if (m * panels * k < kLeastSharedWork) return {};
+  if (m * panels * k < kLeastSharedProduct) return {};
   GemmPartition best;
   int64_t best_cost = INT64_MAX;
   for (int64_t row_parts = num_threads; row_parts >= 1; --row_parts) {

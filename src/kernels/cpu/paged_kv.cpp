@@ -13,8 +13,8 @@ namespace {
 // Reading a key and its value costs about as much as using them for this many rows.
 constexpr int64_t kReadingRows = 4;
 // Pairs of row and key, over all heads, that are done before another thread is awake.
-constexpr int64_t kLeastSharedWork = 512;
-constexpr int64_t kGrain = 8 * 1024;  // elements worth a thread
+constexpr int64_t kLeastSharedPaged = 512;
+constexpr int64_t kPagedGrain = 8 * 1024;  // elements worth a thread
 
 // Calls body(item, cost) for the items in order: by sequence, head, row.
 template <typename Body>
@@ -40,7 +40,7 @@ void for_each_item(const PagedAttentionArgs& args, const Body& body) {
 void rope_and_write_kv(const Kernels& kernels, ThreadPool& pool, const RopeWriteArgs& args) {
   CHECK(args.kv.block_size % kKeyPanel == 0, "blocks of {}", args.kv.block_size);
   const int64_t width = (args.num_heads + 2 * args.kv.num_kv_heads) * args.kv.head_dim;
-  pool.parallel_ranges(args.rows, kGrain / width + 1, [&](int64_t begin, int64_t end) {
+  pool.parallel_ranges(args.rows, kPagedGrain / width + 1, [&](int64_t begin, int64_t end) {
     kernels.rope_and_write_kv(args, begin, end);
   });
 }
@@ -51,7 +51,7 @@ void paged_attention(const Kernels& kernels, ThreadPool& pool, const PagedAttent
   const int64_t threads = pool.num_threads();
   int64_t total = 0;
   for_each_item(args, [&](const PagedAttentionItem&, int64_t cost) { total += cost; });
-  if (total <= kLeastSharedWork || threads == 1) {
+  if (total <= kLeastSharedPaged || threads == 1) {
     for_each_item(args, [&](const PagedAttentionItem& item, int64_t) {
       kernels.paged_attention(args, item);
     });

@@ -7,10 +7,10 @@ namespace millrace::cpu {
 namespace {
 
 // Elements worth a thread: about two microseconds of work on rows that are in the cache.
-constexpr int64_t kGrain = 8 * 1024;
+constexpr int64_t kRowGrain = 8 * 1024;
 
 int64_t rows_per_thread(int64_t width) {
-  return kGrain / (width > 0 ? width : 1) + 1;
+  return kRowGrain / (width > 0 ? width : 1) + 1;
 }
 
 void share_rows(ThreadPool& pool, const RowsArgs& args, RowsKernel kernel) {

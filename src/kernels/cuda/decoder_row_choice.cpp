@@ -5,18 +5,14 @@
 #include <bit>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "kernels/cuda/decoder_row_args.h"
 
 namespace millrace::cuda {
 
 namespace {
 
-constexpr int64_t kVectorBytes = 16;
 constexpr int64_t kMaxGridY = 65535;
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // row_vectors.cuh.
 KernelLaunch over_vectors(const KernelInstance& instance, DType type, int64_t rows, int64_t width) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "kernels/cuda/decoder_row_choice.h"
 #include "kernels/cuda/paged_attention_choice.h"
 #include "kernels/cuda/sampling_choice.h"
@@ -11,12 +12,6 @@
 namespace millrace::cuda {
 
 namespace {
-
-constexpr int kVectorBytes = 16;  // that a lane moves at once
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // A row in the registers of one warp, of 8 or of 32: row_norm.cuh.
 struct NormShape {

@@ -13,6 +13,8 @@
 
 namespace millrace::cuda {
 
+inline constexpr int64_t kVectorBytes = 16;  // that a lane moves at once
+
 struct KernelLaunch {
   KernelInstance instance;
   int64_t grid_x = 1;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/integers.h"
 
 namespace millrace::cuda {
 
@@ -13,10 +14,6 @@ constexpr int64_t kChunk = 256;      // tokens that a warp takes at once
 constexpr int64_t kMaxList = 4096;   // more candidates than that are seldom
 constexpr int kSharedBytes = 87040;  // with the 13 KiB that the kernel has: 99 KiB, sm_86's most
 constexpr int64_t kGreedyPart = 8192;
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 void check_vocab(int64_t vocab) {
   CHECK(vocab >= 1 && vocab <= kMaxSampledVocab, "no kernel samples rows of {} logits", vocab);

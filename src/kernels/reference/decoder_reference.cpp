@@ -4,15 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/reference/row_index.h"
+
 namespace millrace::reference {
-
-namespace {
-
-size_t at(int64_t row, int64_t width, int64_t column) {
-  return static_cast<size_t>(row * width + column);
-}
-
-}  // namespace
 
 std::vector<double> rms_norm(const std::vector<double>& x, const std::vector<float>& gamma,
                              double offset, double eps, int64_t rows, int64_t width) {

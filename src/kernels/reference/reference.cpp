@@ -6,14 +6,11 @@
 #include <limits>
 
 #include "base/error.h"
+#include "kernels/reference/row_index.h"
 
 namespace millrace::reference {
 
 namespace {
-
-size_t at(int64_t row, int64_t width, int64_t column) {
-  return static_cast<size_t>(row * width + column);
-}
 
 size_t count(int64_t rows, int64_t width) {
   return static_cast<size_t>(rows * width);
