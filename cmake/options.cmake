@@ -1,6 +1,7 @@
 # Language level, warnings, hardening, sanitizers, compiler cache and linker.
 option(MILLRACE_TESTS "Build the tests" ON)
 option(MILLRACE_FUZZ "Build the fuzz targets; needs clang" OFF)
+set(MILLRACE_JOIN 0 CACHE STRING "So many files of a folder are compiled as one, which takes half the time; 0: each alone")
 set(MILLRACE_SANITIZE "" CACHE STRING "Sanitizers to build with, as -fsanitize= takes them")
 
 if(NOT CMAKE_BUILD_TYPE)
