@@ -161,15 +161,14 @@ def test_ten_times_too_much(own_server, tmp_path):
     assert_idle_and_healthy(own_server)
     after = closed_loop(own_server, *mix, tmp_path=tmp_path)
     share = goodput_share(report, before, after)
-    short = [one["latency_ms_by_tokens"]["1-32"] for one in (before, report, after)]
-    long = report["latency_ms_by_tokens"]["129-512"]
-    print("p99 of short requests: {:.0f} ms before, {:.0f} ms in the overload, {:.0f} ms after; long ones {:.0f} ms"
-          .format(*(one["p99"] for one in short), long["p99"]))
-    assert short[1]["p50"] < long["p50"]
+    short, long = (report["latency_ms_by_tokens"][tokens] for tokens in ("1-32", "129-512"))
+    print(f"p99 of short requests in the overload: {short['p99']:.0f} ms, of long ones: {long['p99']:.0f} ms")
+    assert short["p50"] < long["p50"]
     assert share >= (0.8 if FULL else 0.5)  # docs/benchmarking.md: what the goal is, and what was reached
-    if FULL:
-        assert short[1]["p99"] < 5000
-        assert short[2]["p99"] < 2 * short[0]["p99"]
+    if FULL:  # in two seconds there may be no short request at all
+        before_ms, after_ms = (one["latency_ms_by_tokens"]["1-32"]["p99"] for one in (before, after))
+        assert short["p99"] < 5000
+        assert after_ms < 2 * before_ms
 
 
 @harness.needs_slow_steps
