@@ -4,6 +4,7 @@
 #include <millrace_bridge.h>
 
 #include "base/error.h"
+#include "text/bridge_bytes.h"
 
 namespace millrace {
 
@@ -106,10 +107,7 @@ TokenPieces::TokenPieces(const Tokenizer& tokenizer) {
   MrTokenPieces made{};
   MrError error{};
   if (!mr_token_pieces(tokenizer.bridge(), &made, &error)) {
-    const std::string message(reinterpret_cast<const char*>(error.message.data),
-                              error.message.size);
-    mr_buffer_free(error.message);
-    throw Error(ErrorCode::kUnsupported, "tokenizer.json: " + message);
+    throw Error(ErrorCode::kUnsupported, "tokenizer.json: " + take(error.message));
   }
   table_ = std::make_unique<Table>();
   table_->pieces = made;
