@@ -4,7 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <random>
+
+#include "base/random_seed.h"
 
 namespace millrace::http {
 
@@ -22,10 +23,7 @@ uint64_t mix(uint64_t x) {
 
 }  // namespace
 
-RequestIds::RequestIds() {
-  std::random_device random;
-  seed_ = uint64_t{random()} << 32 | random();
-}
+RequestIds::RequestIds() : seed_(random_seed()) {}
 
 std::string RequestIds::choose(std::string_view sent) {
   const bool fine = !sent.empty() && sent.size() <= kMaxIdBytes &&
